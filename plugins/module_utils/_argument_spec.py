@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What Ansible is told about the modules' options.
+
+Ansible splits, converts and fills in; what a value may be is decided in ``_settings``, because
+only there does a refusal have the modules' whole result. Durations are therefore plain strings.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.module_utils.errors import AnsibleFallbackNotFound
+from ansible_collections.dayzero.spike.plugins.module_utils._settings import SVID_SOURCES
+from ansible_collections.dayzero.spike.plugins.module_utils._shamir import CIRCL_1_6_2, SCHEMES
+
+
+def setting(name: str) -> str:
+    """Read the setting ``name`` of SPIKE from the environment of the module.
+
+    A variable that is set to nothing is one that unit files and containers leave behind for
+    "not set"; Ansible's own ``env_fallback`` would take the empty text for the value.
+    """
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise AnsibleFallbackNotFound
+    return value
+
+
+def setting_list(name: str) -> list[str]:
+    """Read a list as SPIKE writes it: separated by commas, with or without spaces."""
+    return [item.strip() for item in setting(name).split(",")]
+
+
+def _duration(default: str, variable: str) -> dict[str, Any]:
+    return {"type": "str", "default": default, "fallback": (setting, [variable])}
+
+
+def _trust_root(variable: str) -> dict[str, Any]:
+    return {
+        "type": "list",
+        "elements": "str",
+        "default": ["spike.ist"],
+        "fallback": (setting_list, [variable]),
+    }
+
+
+def shared_arguments() -> dict[str, Any]:
+    """Return the argument spec of the options that every module of the cluster takes."""
+    return {
+        "keeper_peers": {
+            "type": "list",
+            "elements": "str",
+            "required": True,
+            "fallback": (setting_list, ["SPIKE_NEXUS_KEEPER_PEERS"]),
+        },
+        "keeper_timeout": _duration("30s", "SPIKE_BOOTSTRAP_KEEPER_TIMEOUT"),
+        "keeper_max_retries": {
+            "type": "int",
+            "default": 5,
+            "fallback": (setting, ["SPIKE_BOOTSTRAP_KEEPER_MAX_RETRIES"]),
+        },
+        "keeper_retry_initial_interval": _duration(
+            "2s", "SPIKE_BOOTSTRAP_KEEPER_RETRY_INITIAL_INTERVAL"
+        ),
+        "keeper_retry_max_interval": _duration("30s", "SPIKE_BOOTSTRAP_KEEPER_RETRY_MAX_INTERVAL"),
+        "timeout": _duration("0", "SPIKE_BOOTSTRAP_TIMEOUT"),
+        "nexus_api_url": {
+            "type": "str",
+            "default": "https://localhost:8553",
+            "fallback": (setting, ["SPIKE_NEXUS_API_URL"]),
+        },
+        "trust_root_keeper": _trust_root("SPIKE_TRUST_ROOT_KEEPER"),
+        "trust_root_nexus": _trust_root("SPIKE_TRUST_ROOT_NEXUS"),
+        "trust_root_bootstrap": _trust_root("SPIKE_TRUST_ROOT_BOOTSTRAP"),
+        "svid_source": {
+            "type": "str",
+            "choices": list(SVID_SOURCES),
+            "default": "workload_api",
+        },
+        "spiffe_endpoint_socket": {
+            "type": "str",
+            "default": "unix:///tmp/spire-agent/public/api.sock",
+            "fallback": (setting, ["SPIFFE_ENDPOINT_SOCKET"]),
+        },
+        "spiffe_source_timeout": _duration("30s", "SPIKE_SPIFFE_SOURCE_TIMEOUT"),
+        "svid_cert": {"type": "path"},
+        # The path of a key, not a key: Ansible would otherwise guess from the name.
+        "svid_key": {"type": "path", "no_log": False},
+        "svid_bundle": {"type": "path"},
+        "spire_agent_path": {"type": "path", "default": "spire-agent"},
+        "federated_bundles": {"type": "dict", "default": {}},
+        "state_dir": {"type": "path", "default": "/var/lib/spike-bootstrap"},
+        "runtime_dir": {"type": "path"},
+    }
+
+
+def bootstrap_arguments() -> dict[str, Any]:
+    """Return the whole argument spec of ``spike_bootstrap``."""
+    return {
+        **shared_arguments(),
+        "shamir_threshold": {
+            "type": "int",
+            "default": 2,
+            "fallback": (setting, ["SPIKE_NEXUS_SHAMIR_THRESHOLD"]),
+        },
+        "shamir_shares": {"type": "int", "fallback": (setting, ["SPIKE_NEXUS_SHAMIR_SHARES"])},
+        "share_scheme": {
+            "type": "str",
+            "choices": list(SCHEMES),
+            "default": CIRCL_1_6_2,
+        },
+        "verify": {"type": "bool", "default": True},
+        "init_verification_timeout": _duration("30m", "SPIKE_BOOTSTRAP_INIT_VERIFICATION_TIMEOUT"),
+        "force": {
+            "type": "bool",
+            "default": False,
+            "fallback": (setting, ["SPIKE_BOOTSTRAP_FORCE"]),
+        },
+        "nexus_data_dir": {"type": "path"},
+    }
+
+
+__all__ = ["bootstrap_arguments", "setting", "setting_list", "shared_arguments"]

@@ -1,0 +1,199 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The same step at many peers at once, each with bounded, overlapping attempts.
+
+Knows peers only as callables. One loop owns the schedule; attempts run elsewhere and report to it.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt, Clock
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    AttemptFailed,
+    Cause,
+    Failure,
+)
+
+# One request to one peer: returns when it succeeded, raises AttemptFailed when it did not.
+Request = Callable[[Attempt], None]
+
+# An attempt ends itself when its time does. A thread that is late all the same, on a machine that
+# is too busy, is not waited for longer than this; well inside the half second that is promised.
+_GRACE_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When attempts start, and when all of them end: seconds after the step's begin."""
+
+    starts: Sequence[float]
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one peer's step ended.
+
+    ``attempts`` were really started. ``elapsed`` is in seconds. ``failure`` is None on success.
+    ``sent``: a request may have been received by the peer, whatever came back.
+    """
+
+    attempts: int
+    elapsed: float
+    failure: Failure | None
+    sent: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one attempt reports: which it was, and its failure or None."""
+
+    peer: int
+    attempt: Attempt
+    failure: Failure | None
+
+
+class Runner(Protocol):
+    """What attempts run on."""
+
+    clock: Clock
+
+    def start(self, job: Callable[[], Report]) -> None:
+        """Run ``job`` at once, beside all others."""
+
+    def next_result(self, timeout: float) -> Report | None:
+        """The next report; None when none came within ``timeout`` seconds."""
+
+
+@dataclass
+class _Peer:
+    request: Request
+    running: list[Attempt] = field(default_factory=list)
+    started: int = 0
+    sent: bool = False
+    outcome: Outcome | None = None
+
+
+def broadcast(
+    requests: Sequence[Request],
+    schedule: Schedule,
+    runner: Runner,
+    *,
+    on_attempt: Callable[[int, int], None],
+    on_outcome: Callable[[int, Outcome], None],
+) -> list[Outcome]:
+    """Make every request, each with the attempts of ``schedule``, and return how each ended.
+
+    A peer has succeeded with the first attempt that does, and has failed with a final failure or
+    when all its attempts have failed; nobody waits for the rest of the time. An attempt that has
+    sent its request runs on beside the next one; another is cut when the next is due.
+
+    ``on_attempt(index, number)`` is called before each attempt starts, ``on_outcome(index,
+    outcome)`` as each peer's outcome is known; both on the caller's thread.
+    """
+    step = _Step(requests, schedule, runner, on_attempt, on_outcome)
+    return step.run()
+
+
+class _Step:
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        schedule: Schedule,
+        runner: Runner,
+        on_attempt: Callable[[int, int], None],
+        on_outcome: Callable[[int, Outcome], None],
+    ) -> None:
+        self.schedule = schedule
+        self.runner = runner
+        self.on_attempt = on_attempt
+        self.on_outcome = on_outcome
+        self.begin = runner.clock()
+        self.ends_at = self.begin + schedule.timeout
+        self.peers = [_Peer(request) for request in requests]
+        self.unsettled = len(self.peers)
+        # (when, peer): the next start of each peer that has one.
+        self.due = [(self.begin, index) for index in range(len(self.peers))]
+
+    def run(self) -> list[Outcome]:
+        while self.unsettled:
+            now = self.runner.clock()
+            while self.due and self.due[0][0] <= now:
+                self._start_next(heapq.heappop(self.due)[1])
+            if now >= self.ends_at + _GRACE_SECONDS:
+                self._settle_the_late()
+                break
+            wake = self.ends_at + _GRACE_SECONDS
+            if self.due:
+                wake = min(wake, self.due[0][0])
+            report = self.runner.next_result(wake - now)
+            if report is not None:
+                self._take(report)
+        return [peer.outcome for peer in self.peers if peer.outcome is not None]
+
+    def _start_next(self, index: int) -> None:
+        peer = self.peers[index]
+        if peer.outcome is not None:
+            return
+        starts = self.schedule.starts
+        peer.started += 1
+        last = peer.started == len(starts)
+        following = self.ends_at if last else self.begin + starts[peer.started]
+        if not last:
+            heapq.heappush(self.due, (following, index))
+        attempt = Attempt(
+            peer.started, cut_at=following, ends_at=self.ends_at, clock=self.runner.clock
+        )
+        peer.running.append(attempt)
+        self.on_attempt(index, peer.started)
+        self.runner.start(functools.partial(_make, index, attempt, peer.request))
+
+    def _take(self, report: Report) -> None:
+        peer = self.peers[report.peer]
+        peer.running.remove(report.attempt)
+        peer.sent = peer.sent or report.attempt.sent
+        if peer.outcome is not None:
+            return
+        failure = report.failure
+        exhausted = not peer.running and peer.started == len(self.schedule.starts)
+        if failure is None or failure.final or exhausted:
+            self._settle(report.peer, failure)
+
+    def _settle_the_late(self) -> None:
+        for index, peer in enumerate(self.peers):
+            if peer.outcome is None:
+                self._settle(index, peer.running[-1].out_of_time())
+
+    def _settle(self, index: int, failure: Failure | None) -> None:
+        peer = self.peers[index]
+        for attempt in peer.running:
+            peer.sent = peer.sent or attempt.sent
+            attempt.end()
+        elapsed = min(self.runner.clock() - self.begin, self.schedule.timeout)
+        peer.outcome = Outcome(peer.started, elapsed, failure, peer.sent)
+        self.unsettled -= 1
+        self.on_outcome(index, peer.outcome)
+
+
+def _make(index: int, attempt: Attempt, request: Request) -> Report:
+    try:
+        request(attempt)
+    except AttemptFailed as error:
+        return Report(index, attempt, error.failure)
+    except BaseException as error:
+        # A defect of ours must not look like a keeper that never answers, and its text could hold
+        # anything: only its kind is told.
+        words = f"unexpected {type(error).__name__}"
+        return Report(index, attempt, Failure(Cause.BAD_RESPONSE, words, sent=attempt.sent))
+    return Report(index, attempt, None)
+
+
+__all__ = ["Outcome", "Report", "Request", "Runner", "Schedule", "broadcast"]

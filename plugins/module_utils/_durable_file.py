@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Small files that are either the old ones or the new ones, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+# Called with a name before and after each change that a crash could separate from the next.
+Step = Callable[[str], None]
+
+
+def ignore_step(name: str) -> None:
+    """The step hook of a real run: nothing."""
+
+
+def replace_file(
+    directory: int, name: str, content: bytes | bytearray, *, mode: int, step: Step
+) -> None:
+    """Replace file ``name`` in the open directory ``directory`` with ``content``, atomically.
+
+    Written beside it, flushed to disk, renamed, and the rename flushed: after a crash the file is
+    whole, the old or the new. A file that an earlier crash left beside it is overwritten: callers
+    hold the run's lock. Raises OSError.
+    """
+    beside = temporary_name(name)
+    step(f"{name}: before write")
+    descriptor = os.open(
+        beside,
+        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+        mode,
+        dir_fd=directory,
+    )
+    try:
+        os.fchmod(descriptor, mode)
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        step(f"{name}: written")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    step(f"{name}: before rename")
+    os.rename(beside, name, src_dir_fd=directory, dst_dir_fd=directory)
+    step(f"{name}: renamed")
+    os.fsync(directory)
+    step(f"{name}: durable")
+
+
+def read_file(directory: int, name: str, most_bytes: int) -> bytearray | None:
+    """The content of a file in an open directory, up to ``most_bytes``; None if there is none.
+
+    Raises OSError, also for a symbolic link.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        content = bytearray(most_bytes)
+        length = 0
+        while length < most_bytes:
+            count = file.readinto(memoryview(content)[length:])
+            if not count:
+                break
+            length += count
+        del content[length:]
+        return content
+
+
+def temporary_name(name: str) -> str:
+    """The name under which ``replace_file`` writes before it renames."""
+    return f".{name}.new"
+
+
+__all__ = ["Step", "ignore_step", "read_file", "replace_file", "temporary_name"]

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the exceptions of socket, ssl, http.client, urllib3 and requests mean to an operator.
+
+Foreign exceptions become ours here and nowhere else. Only fixed texts of the C libraries are
+taken over (``strerror``, OpenSSL's reasons), never the text of an exception: requests' hold a
+reference to the request, and so to a shard.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+
+import requests
+import urllib3
+from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    AttemptFailed,
+    Cause,
+    Failure,
+)
+
+# Alerts with which a peer refuses our certificate (RFC 8446, 6.2); go-spiffe sends bad_certificate
+# for a SPIFFE ID that it does not admit.
+_REFUSED_CERTIFICATE = re.compile(
+    r"ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_REVOKED|CERTIFICATE_EXPIRED"
+    r"|CERTIFICATE_UNKNOWN|CERTIFICATE_REQUIRED|UNKNOWN_CA|ACCESS_DENIED)"
+)
+
+# OpenSSL's verification results (x509_vfy.h) in an operator's words; others keep OpenSSL's.
+_UNTRUSTED = {
+    9: "the certificate is not valid yet; compare the clocks of both hosts",
+    10: "the certificate has expired",
+    18: "a self-signed certificate, not one of the trust bundle's authorities",
+    19: "it is signed by an authority that is not in the trust bundle",
+    20: "it is signed by an authority that is not in the trust bundle",
+    21: "it is signed by an authority that is not in the trust bundle",
+}
+
+
+def translate(error: BaseException, attempt: Attempt) -> Failure:
+    """The failure that ``error``, raised while ``attempt`` was made, amounts to."""
+    chain = list(_unwrapped(error))
+    for kind, meaning in _MEANINGS:
+        for found in chain:
+            if isinstance(found, kind):
+                return meaning(found, attempt)
+    return Failure(Cause.BAD_RESPONSE, f"unexpected {type(error).__name__}", sent=attempt.sent)
+
+
+def _unwrapped(error: BaseException) -> Iterator[BaseException]:
+    # requests wraps urllib3's exceptions, and these the socket's: as an argument, as ``reason``,
+    # or as the context.
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if isinstance(current, BaseException) and current not in seen:
+            seen.append(current)
+            yield current
+            waiting += [*current.args, getattr(current, "reason", None)]
+            waiting += [current.__cause__, current.__context__]
+
+
+def _ours(error: BaseException, attempt: Attempt) -> Failure:
+    assert isinstance(error, AttemptFailed)
+    return error.failure
+
+
+def _timeout(error: BaseException, attempt: Attempt) -> Failure:
+    return attempt.out_of_time()
+
+
+def _untrusted(error: BaseException, attempt: Attempt) -> Failure:
+    assert isinstance(error, ssl.SSLCertVerificationError)
+    words = _UNTRUSTED.get(error.verify_code, error.verify_message)
+    return Failure(Cause.PEER_UNTRUSTED, words, final=True)
+
+
+def _tls(error: BaseException, attempt: Attempt) -> Failure:
+    assert isinstance(error, ssl.SSLError)
+    reason = error.reason or ""
+    alert = _REFUSED_CERTIFICATE.search(reason)
+    if alert:
+        return Failure(
+            Cause.IDENTITY_REFUSED,
+            f"TLS alert {alert.group(1).lower()}",
+            final=True,
+            sent=attempt.sent,
+        )
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return _closed(error, attempt)
+    words = reason.replace("_", " ").lower() or "protocol error"
+    return Failure(Cause.TLS, words, sent=attempt.sent)
+
+
+def _closed(error: BaseException, attempt: Attempt) -> Failure:
+    if attempt.sent:
+        return Failure(
+            Cause.BAD_RESPONSE, "the connection was closed before a complete answer", sent=True
+        )
+    if attempt.doing is Cause.TLS_TIMEOUT:
+        return Failure(Cause.TLS, "the connection was closed during the TLS handshake")
+    return Failure(Cause.CONNECTION_REFUSED, "the connection was reset")
+
+
+def _refused(error: BaseException, attempt: Attempt) -> Failure:
+    return Failure(Cause.CONNECTION_REFUSED, "connection refused")
+
+
+def _system(error: BaseException, attempt: Attempt) -> Failure:
+    assert isinstance(error, OSError)
+    if error.errno == errno.ETIMEDOUT:
+        return attempt.out_of_time()
+    words = error.strerror.lower() if error.errno and error.strerror else "network error"
+    cause = Cause.BAD_RESPONSE if attempt.sent else Cause.CONNECTION_REFUSED
+    return Failure(cause, words, sent=attempt.sent)
+
+
+def _not_http(error: BaseException, attempt: Attempt) -> Failure:
+    return Failure(Cause.BAD_RESPONSE, "the answer is not valid HTTP", sent=attempt.sent)
+
+
+# The first kind that occurs anywhere in the chain decides; the more specific stand first.
+_MEANINGS: tuple[tuple[type[BaseException], Callable[[BaseException, Attempt], Failure]], ...] = (
+    (AttemptFailed, _ours),
+    (ssl.SSLCertVerificationError, _untrusted),
+    (ssl.SSLError, _tls),
+    (socket.timeout, _timeout),
+    (ConnectionRefusedError, _refused),
+    (ConnectionError, _closed),  # http.client.RemoteDisconnected is one of these
+    (http.client.HTTPException, _not_http),
+    (urllib3.exceptions.TimeoutError, _timeout),
+    (urllib3.exceptions.HTTPError, _not_http),
+    # requests' root is an OSError without a number: what it wraps was looked for above.
+    (requests.RequestException, _not_http),
+    (OSError, _system),
+)
+
+__all__ = ["translate"]

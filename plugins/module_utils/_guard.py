@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""May this run draw a key, must it finish another's, or is there nothing to do: pure.
+
+SPIKE Nexus that restarts over data answers like a fresh one, and shards of two keys that meet in
+it become a third. So a key is drawn only where nothing speaks against it.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import GuardRefusal
+from ansible_collections.dayzero.spike.plugins.module_utils._journal import Cluster, Record
+from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Nexus, Verdict
+
+
+class Decision(enum.Enum):
+    """What a run does."""
+
+    NOTHING = "nothing"  # finished before, and Nexus proves it
+    FINISH = "finish"  # Nexus proves an unfinished run's key and nothing is left to send
+    RESUME = "resume"  # send an unfinished run's key again
+    DRAW = "draw"  # draw a new key
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All that is known before anything is sent.
+
+    ``pending_for`` is the fingerprint of the cluster that a kept key was split for, None without
+    a key that fits the journal. ``verdict`` is what Nexus says of the journal's token, or of the
+    kept key's, or of a random one where there is neither. ``database`` is the path of a Nexus
+    database that was found.
+    """
+
+    cluster: Cluster
+    nexus_api_url: str
+    record: Record | None
+    pending_for: str | None
+    verdict: Verdict
+    database: str | None
+
+
+def decide(standing: Standing, *, force: bool) -> Decision:
+    """What to do; raises GuardRefusal, which says why and what the operator does.
+
+    ``force`` turns every refusal into a new key, and changes nothing else: a cluster that proves
+    its key, or an unfinished run that can go on, is not overwritten.
+    """
+    refusal = _refusal(standing)
+    if refusal is not None:
+        if force:
+            return Decision.DRAW
+        raise refusal
+    record = standing.record
+    proved = standing.verdict.nexus is Nexus.PROVED
+    if record is None:
+        return Decision.DRAW if standing.pending_for is None else Decision.RESUME
+    if record.finished:
+        return Decision.NOTHING
+    complete = len(record.delivered) == len(record.cluster.keepers)
+    if proved and (complete or standing.pending_for is None):
+        return Decision.FINISH
+    return Decision.RESUME
+
+
+def _refusal(standing: Standing) -> GuardRefusal | None:
+    record, nexus = standing.record, standing.verdict.nexus
+    url = standing.nexus_api_url
+    other = _other_cluster(standing)
+    if other is not None:
+        return other
+    if nexus is Nexus.NOT_NEXUS:
+        return GuardRefusal(
+            f"What answers at {url} is not Nexus: {standing.verdict.detail}. Correct"
+            " nexus_api_url, trust_root_nexus or Nexus's SPIRE entry.",
+            code="spiffe_invalid_spiffe_id",
+        )
+    if nexus is Nexus.REFUSES_US:
+        return GuardRefusal(
+            f"Nexus at {url} refuses this host's SVID: {standing.verdict.detail}. It must admit"
+            " our SPIFFE ID as a bootstrap; compare its trust_root_bootstrap setting.",
+            code="access_unauthorized",
+        )
+    if nexus is Nexus.OTHER_KEY:
+        whose = "another root key than the one that was drawn here" if record else "a root key"
+        return GuardRefusal(
+            f"Nexus at {url} already holds {whose}. This cluster has been bootstrapped; nothing"
+            " was sent. Running with force would make all that it stores unreadable."
+        )
+    if nexus is Nexus.UNCLEAR:
+        return GuardRefusal(
+            f"Nexus at {url} gives no clear answer ({standing.verdict.detail}), so it may hold a"
+            " root key. Nothing was sent. Look at its log, and rerun bootstrap when it answers."
+            " A lite backend of SPIKE v0.8.0 answers 400 once it has a key.",
+            code="state_not_ready",
+        )
+    if nexus is Nexus.PROVED:
+        return None
+    return _refusal_without_proof(standing)
+
+
+def _refusal_without_proof(standing: Standing) -> GuardRefusal | None:
+    """Nexus has no key, or cannot be reached: is it fresh, or has it only lost its memory?"""
+    record = standing.record
+    if record is not None and record.finished:
+        state = (
+            "has no root key in memory"
+            if standing.verdict.nexus is Nexus.NOT_READY
+            else "cannot be reached"
+        )
+        return GuardRefusal(
+            f"This cluster was bootstrapped before, and Nexus at {standing.nexus_api_url} {state}"
+            f" ({standing.verdict.detail}). Its data is encrypted under the key that it had, so"
+            " nothing was sent. Start Nexus and let it recover the key from its keepers, or run"
+            " SPIKE's recovery with the operator's shards. Running with force would make the data"
+            " unreadable.",
+            code="state_not_ready",
+        )
+    if record is not None and standing.pending_for is None:
+        return GuardRefusal(
+            "An earlier run sent shards and its root key is lost: runtime_dir was emptied, most"
+            " likely by a reboot. Nexus may have kept shards of that key, and mixed with those of a"
+            " new one they make a third. Restart Nexus and every keeper so that they forget them,"
+            " then run once with force.",
+            code="root_key_missing",
+        )
+    if record is None and standing.pending_for is None and standing.database is not None:
+        return GuardRefusal(
+            f"nexus_data_dir holds the database {standing.database}, which is encrypted under a"
+            " root key already. Nothing was sent. Start Nexus and let it recover its key; if the"
+            " data is not wanted, move the database away."
+        )
+    return None
+
+
+def _other_cluster(standing: Standing) -> GuardRefusal | None:
+    record, now = standing.record, standing.cluster
+    if record is not None and record.cluster != now:
+        return GuardRefusal(
+            "The keepers, threshold or scheme are not those of the earlier run: its journal says"
+            f" {record.cluster.describe()}; now given is {now.describe()}. Shards of two splits"
+            " must never meet, nothing was sent. Put the settings back, or see the documentation"
+            " of force.",
+            code="store_invalid_configuration",
+        )
+    if record is None and standing.pending_for not in (None, now.fingerprint()):
+        return GuardRefusal(
+            "A root key of an unfinished run is kept in runtime_dir, for other keepers, another"
+            f" threshold or another scheme than {now.describe()}, and its journal is gone. Put"
+            " both the settings and the journal back, or see the documentation of force.",
+            code="store_invalid_configuration",
+        )
+    return None
+
+
+__all__ = ["Decision", "Standing", "decide"]

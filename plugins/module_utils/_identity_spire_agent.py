@@ -1,0 +1,194 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Our identity from ``spire-agent api fetch x509``: no Python package needed.
+
+The agent's command writes the SVIDs, keys included, into a directory. It gets a new one, mode
+0700, in the runtime directory, which lies in memory, and it is removed whatever happens.
+
+Source: SPIRE, cmd/spire-agent/cli/api/fetch_x509.go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import IdentityError
+from ansible_collections.dayzero.spike.plugins.module_utils._identity_workload_api import (
+    agent_offer,
+    check_socket,
+    registration_hint,
+    socket_path,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import parse_trust_domain
+from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
+    Identity,
+    Offer,
+    authority_trust_domain,
+    build_identity,
+    certificates_from_pem,
+    leaf_spiffe_id,
+    private_key_from_pem,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.dayzero.spike.plugins.module_utils._duration import Duration
+    from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import IdRule
+    from cryptography import x509
+
+_FEDERATED = re.compile(r"Writing federated bundle #\d+ for trust domain (\S+) to file (.+)\.")
+_SHOWN = 200
+
+
+def fetch_with_spire_agent(
+    program: str, endpoint: str | None, timeout: Duration, runtime_dir: str, rule: IdRule
+) -> Offer:
+    """Have ``program`` (spire-agent) fetch all X.509-SVIDs that this process may have.
+
+    ``endpoint`` is a path, a ``unix:`` URL or None for SPIRE's default. ``rule`` only serves to
+    say which registration entry is missing. Raises IdentityError, within ``timeout``.
+    """
+    path = socket_path(endpoint)
+    check_socket(path, timeout)
+    try:
+        private = tempfile.TemporaryDirectory(prefix="svid-", dir=runtime_dir)
+    except OSError as error:
+        raise IdentityError(
+            f"{runtime_dir}: no directory can be made there: {error.strerror}; give one in memory"
+            " that the user who runs the task owns",
+            option="runtime_dir",
+        ) from None
+    with private as directory:
+        written = Path(directory, "written")
+        written.mkdir()
+        said = _run(program, path, timeout, written, rule)
+        return agent_offer(_identities(written, said), f"from spire-agent at {path}", rule)
+
+
+def _run(program: str, path: str, timeout: Duration, written: Path, rule: IdRule) -> str:
+    """Run the command and return what it said; IdentityError when it fails or is too slow."""
+    command = [program, "api", "fetch", "x509"]
+    command += ["-socketPath", path, "-timeout", timeout.text, "-write", str(written)]
+    # Files, not pipes: whatever the command leaves running cannot keep us waiting for their end.
+    with (written.parent / "out").open("w+b") as out, (written.parent / "err").open("w+b") as err:
+        try:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            )
+        except OSError as error:
+            raise IdentityError(
+                f"{program} cannot be run: {error.strerror}; install spire-agent on this host, or"
+                " give its full path",
+                option="spire_agent_path",
+            ) from None
+        status = _wait(child, timeout.seconds)
+        out.seek(0)
+        err.seek(0)
+        said, complaint = (stream.read().decode(errors="replace") for stream in (out, err))
+    if status is None:
+        raise IdentityError(
+            f"{program} had no SVID from {path} within {timeout.text}; check that the agent is"
+            " healthy (spire-agent healthcheck), or raise spiffe_source_timeout",
+            option="svid_source",
+        )
+    if status != 0:
+        raise _failure(program, status, complaint, rule)
+    return said
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Return the exit status; None, with the child's whole process group killed, if too slow."""
+    try:
+        return child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # A child that is not reaped yet still owns its number, and so that of its group.
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def _failure(program: str, status: int, complaint: str, rule: IdRule) -> IdentityError:
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    last = lines[-1][:_SHOWN] if lines else "it did not say why"
+    shown = "".join(character if character.isprintable() else "?" for character in last)
+    unregistered = "PermissionDenied" in complaint
+    remedy = registration_hint(rule) if unregistered else "the agent's log may say more"
+    return IdentityError(
+        f"{program} api fetch x509 failed with status {status}: {shown}; {remedy}",
+        option="svid_source",
+    )
+
+
+def _identities(written: Path, said: str) -> tuple[Identity, ...]:
+    announced = {Path(file).name: domain for domain, file in _FEDERATED.findall(said)}
+    identities: list[Identity] = []
+    problem = None
+    try:
+        for number in count():
+            if not (written / f"svid.{number}.pem").exists():
+                break
+            identities.append(_identity(written, number, announced))
+    except OSError as error:
+        problem = f"a file is missing: {error.strerror}"
+    except ValueError as error:
+        problem = str(error)
+    if not identities and problem is None:
+        problem = "it wrote no svid.0.pem"
+    # Raised here, not above: what was caught there has seen the key's bytes.
+    if problem is not None:
+        raise IdentityError(
+            f"the program exited well but left no usable SVID: {problem}; check that it is"
+            " spire-agent, 1.0 or newer",
+            option="spire_agent_path",
+            code="spiffe_failed_to_extract_x509_svid",
+        )
+    return tuple(identities)
+
+
+def _identity(written: Path, number: int, announced: Mapping[str, str]) -> Identity:
+    chain = _certificates(written / f"svid.{number}.pem")
+    private_key = private_key_from_pem((written / f"svid.{number}.key").read_bytes())
+    bundles = {}
+    for path in sorted(written.glob(f"federated_bundle.{number}.*.pem")):
+        anchors = _certificates(path)
+        domain = _trust_domain(announced.get(path.name), anchors)
+        if domain is not None:
+            bundles[domain] = anchors
+    bundles[leaf_spiffe_id(chain[0]).trust_domain] = _certificates(written / f"bundle.{number}.pem")
+    return build_identity(chain, private_key, bundles)
+
+
+def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    try:
+        return certificates_from_pem(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+
+
+def _trust_domain(announced: str | None, anchors: tuple[x509.Certificate, ...]) -> str | None:
+    """Return whose bundle it is, None if nobody says so.
+
+    The command says it on its output. The anchors name their trust domain as well, but only
+    those that SPIRE made itself: the root of an upstream authority does not.
+    """
+    if announced is not None:
+        return parse_trust_domain(announced)
+    named = {authority_trust_domain(anchor) for anchor in anchors}
+    return named.pop() if len(named) == 1 else None
+
+
+__all__ = ["fetch_with_spire_agent"]

@@ -1,0 +1,107 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A private directory in memory: the only place where a secret may lie in a file."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import stat
+import sys
+from collections.abc import Sequence
+
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
+
+# linux/magic.h
+_IN_MEMORY = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}
+_PARENTS = ("/run", "/dev/shm")  # noqa: S108 (checked to be in memory, and private, before use)
+_NAME = "spike-bootstrap"
+_OPTION = "runtime_dir"
+_REMEDY = "give a directory on tmpfs, such as /run/spike-bootstrap, that the running user owns"
+
+
+def default_memory_dir(parents: Sequence[str] = _PARENTS) -> str:
+    """``spike-bootstrap`` in the first of ``parents`` that lies in memory.
+
+    Raises ConfigError where none does.
+    """
+    for parent in parents:
+        try:
+            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if _in_memory(descriptor):
+                return os.path.join(parent, _NAME)
+        finally:
+            os.close(descriptor)
+    raise ConfigError(_OPTION, f"none of {', '.join(parents)} lies in memory; {_REMEDY}")
+
+
+def open_memory_dir(path: str, *, create: bool) -> int | None:
+    """Open the private directory ``path`` and return its descriptor, which the caller closes.
+
+    It is made, with mode 0700, where ``create`` says so; else a missing one gives None. Raises
+    ConfigError unless it lies in memory, belongs to the running user, is closed to everybody
+    else, and is not a symbolic link.
+    """
+    try:
+        if create:
+            try:
+                os.mkdir(path, 0o700)
+            except FileExistsError:
+                # Whatever it is, it is checked below.
+                return _open_checked(path)
+        return _open_checked(path)
+    except FileNotFoundError:
+        if not create:
+            return None
+        problem = "its parent directory does not exist"
+    except PermissionError:
+        problem = f"permission denied for user id {os.geteuid()}"
+    except OSError as error:
+        # O_NOFOLLOW and O_DIRECTORY: ELOOP or ENOTDIR for a link, by kernel version.
+        linked = os.path.islink(path)
+        problem = "it is a symbolic link" if linked else (error.strerror or "unusable").lower()
+    raise ConfigError(_OPTION, f"{path} cannot be used: {problem}; {_REMEDY}")
+
+
+def _open_checked(path: str) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    problem = _problem(descriptor)
+    if problem:
+        os.close(descriptor)
+        raise ConfigError(_OPTION, f"{path} {problem}; {_REMEDY}")
+    return descriptor
+
+
+def _problem(descriptor: int) -> str:
+    status = os.fstat(descriptor)
+    if not _in_memory(descriptor):
+        return "lies on a disk, where the root key would outlive the run"
+    if status.st_uid != os.geteuid():
+        return f"belongs to user id {status.st_uid}, not to the running {os.geteuid()}"
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        return f"is open to others (mode {stat.S_IMODE(status.st_mode):04o}, should be 0700)"
+    return ""
+
+
+def _in_memory(descriptor: int) -> bool:
+    return _file_system_magic(descriptor) in _IN_MEMORY
+
+
+def _file_system_magic(descriptor: int) -> int:
+    # Python's os.statvfs leaves out f_type, statfs(2)'s first field.
+    buffer = ctypes.create_string_buffer(512)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.fstatfs(descriptor, buffer) != 0:
+        return 0
+    # The only architecture on which f_type is not a long.
+    width = 4 if platform.machine() == "s390x" else ctypes.sizeof(ctypes.c_long)
+    return int.from_bytes(buffer.raw[:width], sys.byteorder) & 0xFFFFFFFF
+
+
+__all__ = ["default_memory_dir", "open_memory_dir"]

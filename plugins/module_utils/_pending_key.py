@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What survives a crash and is secret: the root key of an unfinished run, in memory only."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import (
+    Step,
+    ignore_step,
+    read_file,
+    replace_file,
+    temporary_name,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
+from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey, wipe
+from ansible_collections.dayzero.spike.plugins.module_utils._shamir import SIZE
+
+NAME = "root-key"
+# The file: this line, the cluster's fingerprint (64 hex digits), a line end, the key's 32 bytes.
+_MAGIC = b"dayzero.spike root key 1\n"
+_FINGERPRINT = 64
+_LENGTH = len(_MAGIC) + _FINGERPRINT + 1 + SIZE
+
+
+class PendingKey:
+    """The key of an unfinished run in an open, private, memory-backed directory."""
+
+    def __init__(self, directory: int | None, path: str, *, step: Step = ignore_step) -> None:
+        """``directory`` is None where the directory does not exist, and so no key."""
+        self.path = os.path.join(path, NAME)
+        self._directory = directory
+        self._step = step
+
+    def load(self) -> tuple[RootKey, str] | None:
+        """The key and the fingerprint of the cluster it was split for; None where there is none.
+
+        A file that is not whole counts as none: the rename that completes it comes before
+        anything is sent. Raises StateUnusable where it cannot be read.
+        """
+        if self._directory is None:
+            return None
+        problem = ""
+        try:
+            content = read_file(self._directory, NAME, _LENGTH + 1)
+        except OSError as error:
+            problem = error.strerror or "unreadable"
+        if problem:
+            raise StateUnusable(
+                f"The unfinished run's key {self.path} cannot be read: {problem}. Run bootstrap as"
+                " the same user as before."
+            )
+        if content is None:
+            return None
+        try:
+            if len(content) != _LENGTH or not content.startswith(_MAGIC):
+                return None
+            fingerprint = content[len(_MAGIC) : len(_MAGIC) + _FINGERPRINT].decode(
+                "ascii", "replace"
+            )
+            try:
+                return RootKey(content[-SIZE:]), fingerprint
+            except ValueError:
+                return None
+        finally:
+            wipe(content)
+
+    def save(self, key: RootKey, fingerprint: str) -> None:
+        """Keep ``key`` until Nexus has proved it; raises StateUnusable."""
+        assert self._directory is not None
+        content = bytearray(_MAGIC + fingerprint.encode() + b"\n")
+        content += key.exposed()
+        problem = ""
+        try:
+            replace_file(self._directory, NAME, content, mode=0o600, step=self._step)
+        except OSError as error:
+            problem = error.strerror or "not writable"
+        finally:
+            wipe(content)
+        if problem:
+            raise StateUnusable(
+                f"The run's key cannot be kept in {self.path}: {problem}. Free memory or give"
+                " another runtime_dir, and rerun bootstrap."
+            )
+
+    def remove(self) -> None:
+        """Overwrite and remove the key, and what a crash may have left of writing it."""
+        if self._directory is None:
+            return
+        for name in (NAME, temporary_name(NAME)):
+            self._step(f"{name}: before removal")
+            self._remove(name)
+            self._step(f"{name}: removed")
+
+    def _remove(self, name: str) -> None:
+        assert self._directory is not None
+        try:
+            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(name, flags, dir_fd=self._directory)
+            try:
+                os.write(descriptor, bytes(_LENGTH))
+            finally:
+                os.close(descriptor)
+            os.unlink(name, dir_fd=self._directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StateUnusable(
+                f"The key {self.path} is no longer needed and cannot be removed:"
+                f" {error.strerror}. Remove it by hand."
+            ) from None
+
+
+__all__ = ["NAME", "PendingKey"]

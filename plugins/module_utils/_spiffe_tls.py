@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Mutual TLS by SPIFFE's rules: whom we talk to is decided before the first byte of a request.
+
+Source: SPIFFE X509-SVID, 5 (validation); go-spiffe, spiffetls/tlsconfig and x509svid.Verify.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Iterable
+
+from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    AttemptFailed,
+    Cause,
+    Failure,
+    IdentityError,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._sockets import DeadlineTlsSocket
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import IdRule, SpiffeId
+from ansible_collections.dayzero.spike.plugins.module_utils._svid import Identity, leaf_spiffe_id
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+# Any certificate of a SPIFFE bundle is an anchor, also one that is not self-signed. Python names
+# the flag (ssl.VERIFY_X509_PARTIAL_CHAIN) from 3.10 only; X509_V_FLAG_PARTIAL_CHAIN in x509_vfy.h.
+_PARTIAL_CHAIN = 0x80000
+
+
+class PeerTls:
+    """TLS to one kind of peer: the context is made once and serves every connection."""
+
+    def __init__(self, identity: Identity, rule: IdRule) -> None:
+        self.rule = rule
+        self._contexts = {
+            domain: _context(identity, identity.bundles[domain]) for domain in rule.trust_domains
+        }
+        # Tells which of several trust domains a peer claims, and carries no request.
+        self._asking = _context(identity, None) if len(self._contexts) > 1 else None
+
+    @property
+    def needs_introduction(self) -> bool:
+        """Whether a peer may belong to one of several trust domains."""
+        return self._asking is not None
+
+    def claimed_trust_domain(self, connection: socket.socket, attempt: Attempt) -> str:
+        """Shake hands once, without trusting anything, to learn the peer's trust domain.
+
+        The connection is closed afterwards. Raises AttemptFailed when the peer's SPIFFE ID is not
+        one that the rule admits, and what ``handshake`` raises.
+        """
+        assert self._asking is not None
+        with _handshake(self._asking, connection, attempt) as sock:
+            return self._admitted(sock).trust_domain
+
+    def handshake(
+        self, connection: socket.socket, attempt: Attempt, trust_domain: str | None = None
+    ) -> DeadlineTlsSocket:
+        """Shake hands and decide on the peer; what is returned may carry a request.
+
+        Only the bundle of ``trust_domain`` is trusted, which is the rule's only one where it is
+        not given. Raises AttemptFailed for a peer with another SPIFFE ID and ssl.SSLError or
+        OSError for a handshake that failed, ssl.SSLCertVerificationError for an untrusted chain.
+        """
+        if trust_domain is None:
+            (trust_domain,) = self._contexts
+        sock = _handshake(self._contexts[trust_domain], connection, attempt)
+        try:
+            if self._admitted(sock).trust_domain != trust_domain:
+                # It claimed another trust domain a moment ago.
+                raise _wrong_identity("it changes its SPIFFE ID between connections")
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _admitted(self, sock: DeadlineTlsSocket) -> SpiffeId:
+        certificate = sock.getpeercert(binary_form=True)
+        if certificate is None:
+            raise _wrong_identity("it showed no certificate")
+        problem = ""
+        try:
+            spiffe_id = leaf_spiffe_id(x509.load_der_x509_certificate(certificate))
+        except ValueError as error:
+            problem = str(error)
+        if problem:
+            raise _wrong_identity(problem)
+        if not self.rule.admits(spiffe_id):
+            raise _wrong_identity(f"found {spiffe_id}, expected {self.rule}")
+        return spiffe_id
+
+
+def _wrong_identity(problem: str) -> AttemptFailed:
+    return AttemptFailed(Failure(Cause.PEER_IDENTITY, problem, final=True))
+
+
+def _handshake(
+    context: ssl.SSLContext, connection: socket.socket, attempt: Attempt
+) -> DeadlineTlsSocket:
+    attempt.doing = Cause.TLS_TIMEOUT
+    sock = context.wrap_socket(connection, do_handshake_on_connect=False)
+    assert isinstance(sock, DeadlineTlsSocket)
+    try:
+        sock.work_for(attempt)
+        sock.do_handshake()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _context(identity: Identity, anchors: Iterable[x509.Certificate] | None) -> ssl.SSLContext:
+    """A client context with our SVID that trusts ``anchors`` only; with None, it asks only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = DeadlineTlsSocket
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # SPIFFE knows IDs, not host names.
+    context.check_hostname = False
+    if anchors is None:
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= _PARTIAL_CHAIN
+        context.load_verify_locations(
+            cadata=b"".join(anchor.public_bytes(Encoding.DER) for anchor in anchors)
+        )
+    _load_svid(context, identity)
+    return context
+
+
+def _load_svid(context: ssl.SSLContext, identity: Identity) -> None:
+    if not hasattr(os, "memfd_create"):
+        raise IdentityError(
+            "This host cannot keep the SVID's key off the disk: its Python has no memory files"
+            " (os.memfd_create). Run the module on Linux."
+        )
+    # Python's ssl takes a certificate and key from a file only; this one never has a name.
+    with os.fdopen(os.memfd_create("svid", os.MFD_CLOEXEC), "wb") as memory:
+        memory.write(identity.private_key_pem)
+        for certificate in identity.chain:
+            memory.write(certificate.public_bytes(Encoding.PEM))
+        memory.flush()
+        problem = ""
+        try:
+            context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
+        except ssl.SSLError as error:
+            problem = error.reason or "unusable"
+        if problem:
+            raise IdentityError(
+                f"OpenSSL refuses our SVID ({problem}): its key may be too short, or of a kind"
+                " that this host's policy forbids.",
+                code="spiffe_failed_to_extract_x509_svid",
+            )
+
+
+__all__ = ["PeerTls"]

@@ -1,0 +1,398 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Day zero of a SPIKE cluster; the work is done in module_utils."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: spike_bootstrap
+short_description: Give a new SPIKE cluster its root key
+version_added: 0.1.0
+author:
+  - The dayzero.spike authors (@dayzero-collections)
+description:
+  - Draws a root key, splits it, delivers shard number I(i) to keeper number I(i), and has SPIKE
+    Nexus prove that it holds the same key.
+  - Runs on the host that holds the bootstrap identity. The root key leaves that host only as
+    shards. It is in no result, log, argument or environment variable and on no disk.
+  - Every keeper is reached before the first shard is sent. While one of them cannot be reached, no
+    shard leaves, and every keeper that failed is reported, with the cause, in the same run.
+  - Can be run again at any point. A finished cluster is left alone. An unfinished run goes on with
+    the key that it had drawn, because a second key beside the first can leave SPIKE Nexus with a
+    third one that nobody drew.
+extends_documentation_fragment:
+  - dayzero.spike._connection
+  - dayzero.spike._identity
+  - dayzero.spike._directories
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and say what would change, without changing it.
+    support: full
+    details:
+      - Everything up to reaching all keepers is really done, so an unreachable keeper fails a
+        check as it fails a run. No key is drawn, no shard is sent, and RV(ignore:changed) is what
+        a real run would say.
+  diff_mode:
+    description: Says what was changed, or in C(check_mode) would be, in C(diff_mode).
+    support: full
+    details:
+      - Shows the state of each keeper before and after. Keys and shards are never part of it.
+  platform:
+    description: Systems that the module runs on.
+    support: full
+    platforms: linux
+options:
+  shamir_threshold:
+    description:
+      - Number of shards that together give the root key, 2 by default. At least 2 and at most the
+        number of keepers.
+      - SPIKE allows 1, with which each keeper holds the root key itself. That is refused here.
+      - Falls back to E(SPIKE_NEXUS_SHAMIR_THRESHOLD) on the target host.
+    type: int
+    default: 2
+    version_added: 0.1.0
+  shamir_shares:
+    description:
+      - Number of shards, by default the number of keepers, and refused when it is any other.
+      - Falls back to E(SPIKE_NEXUS_SHAMIR_SHARES) on the target host.
+    type: int
+    version_added: 0.1.0
+  share_scheme:
+    description:
+      - How the polynomial follows from the root key, V(circl-1.6.2) by default. It must be the one
+        of the Nexus in use. Nexus later splits the same key again by itself, and shards of two
+        polynomials recombine, without an error, to a wrong key.
+    type: str
+    choices:
+      circl-1.6.2: For SPIKE built since January 2026, that is releases after v0.8.0.
+      circl-1.6.1: For SPIKE v0.8.0 and older.
+    default: circl-1.6.2
+    version_added: 0.1.0
+  verify:
+    description:
+      - Whether to wait at the end until SPIKE Nexus proves that it holds the root key, V(true) by
+        default.
+      - V(false) skips only this proof. The run is then unfinished, its key stays in
+        O(runtime_dir), and the next run with V(true) finishes it. The check that no initialised
+        cluster is overwritten is always made.
+    type: bool
+    default: true
+    version_added: 0.1.0
+  init_verification_timeout:
+    description:
+      - Time for SPIKE Nexus to prove the key after delivery, 30 minutes by default, as a Go
+        duration or a number of seconds.
+      - Falls back to E(SPIKE_BOOTSTRAP_INIT_VERIFICATION_TIMEOUT) on the target host.
+    type: str
+    default: 30m
+    version_added: 0.1.0
+  force:
+    description:
+      - Whether to draw a new key where a run without it is refused, because the cluster has, or may
+        have, a key already. V(false) by default.
+      - B(This destroys data.) Every keeper's shard is overwritten. From its next restart on, SPIKE
+        Nexus has the new key, and whatever it encrypted with the old one, every secret and every
+        policy, can never be read again. There is no copy of the old key, unless recovery shards
+        were saved with C(spike operator recover).
+      - Changes nothing where a run is not refused. A cluster that proves its key is left alone,
+        and an unfinished run goes on with the key that it had drawn.
+      - Right for a cluster without data that is worth keeping, for example after the bootstrap
+        host rebooted in the middle of the very first run. Restart SPIKE Nexus and every keeper
+        before that, so that they forget the shards of the old key.
+      - Falls back to E(SPIKE_BOOTSTRAP_FORCE) on the target host.
+    type: bool
+    default: false
+    version_added: 0.1.0
+  nexus_data_dir:
+    description:
+      - Data directory of SPIKE Nexus, where it is on the target host. When given and it holds a
+        Nexus database, drawing a new key is refused. Finishing an unfinished run is not. Not
+        looked at by default.
+      - Worth giving wherever possible. A Nexus that restarts and finds no shards answers as a new
+        one does, and only its database tells that there is something to lose.
+    type: path
+    version_added: 0.1.0
+requirements:
+  - Python 3.9 or later
+  - cryptography 3.4.8 or later
+  - requests 2.25.1 or later
+  - spiffe, when O(svid_source=workload_api)
+notes:
+  - Reaching a keeper means sending it an empty request, because nothing else proves network, TLS,
+    both identities and route without changing anything. Each of them leaves one C(audit-errored)
+    line with C(shamir_nil_shard) in that keeper's audit log. These lines are expected.
+  - SPIRE registers processes by user on plain machines (selector C(unix:uid)). Run the task as a
+    dedicated user with C(become_user), as the role P(dayzero.spike.spike_bootstrap#role) does.
+  - Start SPIKE Nexus after the shards are delivered where that is possible. It then finds them in
+    about 2 seconds. A Nexus that has polled empty keepers for a while has slowed down, and takes
+    20 to 60 seconds. O(init_verification_timeout) covers both.
+  - O(runtime_dir) lies in memory, so a reboot in the middle of a run loses the key. The next run
+    notices, and says what to do.
+  - The task needs no C(no_log). Key and shards are masked by the module itself, and a result that
+    is hidden helps nobody.
+  - Environment variables are read on the target host, in the environment of the task. A variable
+    that is set to nothing counts as not set. Proxy variables are ignored.
+seealso:
+  - plugin: dayzero.spike.spike_bootstrap
+    plugin_type: role
+    description: Prepares the host, runs this module and shows a table of keepers when it fails.
+  - name: SPIKE
+    description: The secrets manager that this module is day zero of.
+    link: https://spike.ist/
+  - name: SPIFFE
+    description: The identities that keepers, Nexus and this module show to each other.
+    link: https://spiffe.io/docs/latest/spiffe-about/overview/
+"""
+
+EXAMPLES = r"""
+- name: Bootstrap three keepers with the identity of a dedicated user
+  dayzero.spike.spike_bootstrap:
+    keeper_peers:
+      - https://keeper1.example.org:8443
+      - https://keeper2.example.org:8443
+      - https://keeper3.example.org:8443
+    nexus_api_url: https://nexus.example.org:8553
+  become: true
+  become_user: spike-bootstrap
+
+- name: Use an SVID that spiffe-helper keeps in files, and a Nexus on this host
+  dayzero.spike.spike_bootstrap:
+    keeper_peers: "{{ spike_keeper_urls }}"
+    svid_source: files
+    svid_cert: /run/spiffe/svid.pem
+    svid_key: /run/spiffe/svid_key.pem
+    svid_bundle: /run/spiffe/bundle.pem
+    nexus_data_dir: /var/lib/spike/data
+  become: true
+  become_user: spike-bootstrap
+
+# The timeouts are inventory variables here. A keeper that is down is known after 10 seconds, and
+# its four attempts start after 0, 1, 3 and 7 seconds.
+- name: Bootstrap with less patience
+  dayzero.spike.spike_bootstrap:
+    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_timeout: "{{ site_keeper_timeout | default('10s') }}"
+    keeper_max_retries: 4
+    keeper_retry_initial_interval: 1s
+
+- name: Bootstrap SPIKE v0.8.0, and do not wait for Nexus
+  dayzero.spike.spike_bootstrap:
+    keeper_peers: "{{ spike_keeper_urls }}"
+    share_scheme: circl-1.6.1
+    verify: false
+
+# Reaches every keeper and sends nothing. Fails where a real run would.
+- name: Ask whether the cluster is ready for day zero
+  dayzero.spike.spike_bootstrap:
+    keeper_peers: "{{ spike_keeper_urls }}"
+  check_mode: true
+  register: readiness
+
+# A run that fails has the same result as one that succeeds. Here it opens a ticket that says which
+# keepers to look at, then fails the play.
+- name: Bootstrap, and say what is wrong
+  block:
+    - name: Bootstrap
+      dayzero.spike.spike_bootstrap:
+        keeper_peers: "{{ spike_keeper_urls }}"
+      register: bootstrap
+  rescue:
+    - name: Report each keeper that failed
+      ansible.builtin.uri:
+        url: https://tickets.example.org/api/new
+        method: POST
+        body_format: json
+        body:
+          title: "Keeper {{ item.id }} at {{ item.url }}: {{ item.cause }}"
+          text: "{{ item.attempts }} attempts in {{ item.elapsed }} seconds. {{ item.hint }}"
+      loop: "{{ bootstrap.keepers | default([]) | rejectattr('cause', 'none') }}"
+      loop_control:
+        label: "keeper {{ item.id }}"
+
+    - name: Fail with the module's message
+      ansible.builtin.fail:
+        msg: "{{ bootstrap.msg }}"
+"""
+
+RETURN = r"""
+msg:
+  description:
+    - What went wrong, for the operator. One line for each keeper that failed.
+  returned: on failure
+  type: str
+  sample: >-
+    Failed to reach keeper 1 at https://keeper1:8443 after 5 attempts (30s timeout): connection
+    refused. Ensure all keepers are running and rerun bootstrap.
+phase:
+  description: Where the run ended. V(done) only on success.
+  returned: always, except when Ansible itself refuses an option
+  type: str
+  choices: [config, identity, guard, reach, deliver, verify, done]
+  sample: reach
+code:
+  description: The failure as a code, SPIKE's own where SPIKE has one.
+  returned: on failure, except when Ansible itself refuses an option
+  type: str
+  sample: bootstrap_keeper_unreachable
+keeper_id:
+  description: Id of the first keeper, in id order, that failed.
+  returned: when a keeper failed
+  type: int
+  sample: 1
+keeper_url:
+  description: URL of that keeper.
+  returned: when a keeper failed
+  type: str
+  sample: https://keeper1:8443
+failed_keepers:
+  description: Ids of all keepers that failed, in id order. Empty when none did.
+  returned: always, except when Ansible itself refuses an option
+  type: list
+  elements: int
+  sample: [1, 3]
+keepers:
+  description: One entry for each keeper, in id order.
+  returned: always, except when Ansible itself refuses an option
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The keeper's position in O(keeper_peers), counted from 1.
+      returned: always
+      type: int
+      sample: 1
+    url:
+      description: The keeper's URL.
+      returned: always
+      type: str
+      sample: https://keeper1:8443
+    state:
+      description:
+        - V(pending), it was not its turn; V(reached), it answered the empty request; V(delivered),
+          it has its shard; V(unreachable), no answer came; V(rejected), there was an answer that
+          waiting cannot mend; V(unknown), the shard was sent, so the keeper may have it, and no
+          valid answer came.
+      returned: always
+      type: str
+      choices: [pending, reached, delivered, unreachable, rejected, unknown]
+      sample: unreachable
+    attempts:
+      description: Attempts that were really started in the step in which this keeper ended.
+      returned: always
+      type: int
+      sample: 5
+    elapsed:
+      description: Seconds spent on this keeper in that step.
+      returned: always
+      type: float
+      sample: 28.0
+    cause:
+      description: Why the keeper failed, as a word; V(null) when it did not.
+      returned: always
+      type: str
+      choices:
+        - connection_refused
+        - connect_timeout
+        - name_resolution
+        - tls
+        - tls_timeout
+        - peer_untrusted
+        - peer_identity
+        - identity_refused
+        - http_status
+        - bad_response
+        - response_timeout
+      sample: connection_refused
+    detail:
+      description: >-
+        The failure in one line, for example the HTTP status or the SPIFFE ID that was found.
+      returned: always
+      type: str
+      sample: connection refused
+    hint:
+      description: What the operator does about it. Empty when there is nothing to do.
+      returned: always
+      type: str
+      sample: Start the keeper, or correct the host and port in keeper_peers.
+  sample:
+    - id: 1
+      url: https://keeper1:8443
+      state: unreachable
+      attempts: 5
+      elapsed: 28.0
+      cause: connection_refused
+      detail: connection refused
+      hint: Start the keeper, or correct the host and port in keeper_peers.
+    - id: 2
+      url: https://keeper2:8443
+      state: reached
+      attempts: 1
+      elapsed: 0.012
+      cause: null
+      detail: ''
+      hint: ''
+nexus:
+  description: What is known of SPIKE Nexus.
+  returned: always, except when Ansible itself refuses an option
+  type: dict
+  contains:
+    url:
+      description: The URL of Nexus.
+      returned: always
+      type: str
+      sample: https://localhost:8553
+    state:
+      description:
+        - V(ready), it proved the root key; V(not_ready), it has none yet; V(unreachable), it did
+          not answer; V(other_key), it has another key; V(skipped), it was not asked.
+      returned: always
+      type: str
+      choices: [ready, not_ready, unreachable, other_key, skipped]
+      sample: ready
+    attempts:
+      description: Number of times that Nexus was asked.
+      returned: always
+      type: int
+      sample: 3
+    elapsed:
+      description: Seconds spent on asking it.
+      returned: always
+      type: float
+      sample: 2.1
+    detail:
+      description: The last answer in one line.
+      returned: always
+      type: str
+      sample: ''
+resumed:
+  description: Whether the key of an unfinished run was used again.
+  returned: always, except when Ansible itself refuses an option
+  type: bool
+  sample: false
+log:
+  description: The attempts, one line each, in the order in which they were started.
+  returned: always, except when Ansible itself refuses an option
+  type: list
+  elements: str
+  sample:
+    - Reaching keeper 1 at https://keeper1:8443... (attempt 1/5)
+    - Reaching keeper 2 at https://keeper2:8443... (attempt 1/5)
+    - Reaching keeper 1 at https://keeper1:8443... (attempt 2/5)
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.dayzero.spike.plugins.module_utils._argument_spec import (
+    bootstrap_arguments,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._module_entry import run_module
+
+
+def main() -> None:
+    run_module(AnsibleModule(argument_spec=bootstrap_arguments(), supports_check_mode=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+// Copyright (c) 2026, the dayzero.spike authors
+// GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Gospike plays SPIKE's keepers and Nexus with SPIKE's own libraries, so that the collection's
+// arithmetic, wire format and TLS rules are judged by code that none of its authors wrote.
+//
+// It speaks JSON, one line a message, on stdin and stdout, and ends when stdin does:
+//
+//	gospike split      {"root_key": HEX, "threshold": T, "shares": N}  ->  {"shards": {"1": HEX, ...}}
+//	gospike recover    {"shards": {"1": HEX, ...}, "threshold": T}     ->  {"root_key": HEX}
+//	gospike serve      see serve.go
+//
+// A message that cannot be answered is answered with {"error": TEXT}.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// failure is the answer to a message that cannot be answered.
+type failure struct {
+	Error string `json:"error"`
+}
+
+func main() {
+	// The SDK logs to standard output, which belongs to the answers here.
+	conversation := newTalk(os.Stdin, os.Stdout)
+	os.Stdout = os.Stderr
+	if err := run(os.Args[1:], conversation); err != nil {
+		fmt.Fprintln(os.Stderr, "gospike:", err)
+		os.Exit(1)
+	}
+}
+
+func run(arguments []string, conversation *talk) error {
+	if len(arguments) != 1 {
+		return errors.New("usage: gospike split|recover|serve")
+	}
+	switch arguments[0] {
+	case "split":
+		return answerAll(conversation, answerSplit)
+	case "recover":
+		return answerAll(conversation, answerRecover)
+	case "serve":
+		return serve(conversation)
+	}
+	return fmt.Errorf("no such command: %q", arguments[0])
+}
+
+// talk is one side of the conversation: messages come in, answers go out.
+type talk struct {
+	messages *json.Decoder
+	answers  *json.Encoder
+}
+
+func newTalk(in io.Reader, out io.Writer) *talk {
+	messages := json.NewDecoder(in)
+	messages.DisallowUnknownFields()
+	return &talk{messages: messages, answers: json.NewEncoder(out)}
+}
+
+// answerAll answers one message after the other until there are no more.
+func answerAll[Message any](conversation *talk, answer func(Message) (any, error)) error {
+	for {
+		var message Message
+		switch err := conversation.messages.Decode(&message); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("a message that cannot be read: %w", err)
+		}
+		reply, err := answer(message)
+		if err != nil {
+			reply = failure{Error: err.Error()}
+		}
+		if err := conversation.answers.Encode(reply); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,160 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A SPIFFE Workload API on a unix socket, with the faults that a real agent shows.
+
+Real gRPC, with the messages that the PyPI package ``spiffe`` brings along.
+Source: SPIFFE_Workload_API.md, section 5, and SPIFFE_Workload_Endpoint.md, section 6.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import grpc
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
+    Authority,
+    IssuedSvid,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+
+def _generated(name: str) -> Any:
+    # The package moved its generated code between 0.1.5 and 0.3.
+    try:
+        return importlib.import_module(f"spiffe._proto.{name}")
+    except ModuleNotFoundError:
+        return importlib.import_module(f"spiffe.proto.{name}")
+
+
+_messages = _generated("workload_pb2")
+_services = _generated("workload_pb2_grpc")
+
+
+class Fault(enum.Enum):
+    """What the agent does instead of answering well."""
+
+    NONE = "none"
+    SILENT = "never answers"
+    UNREGISTERED = "has no registration entry for the caller"
+    EMPTY = "answers without any SVID"
+    GARBAGE = "answers with bytes that are no certificate"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One SVID that the agent hands out, and the authority whose bundle goes with it."""
+
+    svid: IssuedSvid
+    authority: Authority
+
+
+class WorkloadApi:
+    """The server, as a context manager; it listens while inside, and its socket goes with it.
+
+    ``asked`` is set by the first call that reaches it. ``federated`` maps trust domains to their
+    authorities.
+    """
+
+    def __init__(
+        self,
+        grants: Sequence[Grant] = (),
+        *,
+        federated: Mapping[str, Authority] | None = None,
+        fault: Fault = Fault.NONE,
+    ) -> None:
+        self.asked = threading.Event()
+        self._answer = _answer(grants, federated or {}, fault)
+        self._fault = fault
+        self._over = threading.Event()
+        # Not under pytest's directory: a socket's path has 107 bytes at most.
+        self._directory = tempfile.TemporaryDirectory(prefix="wlapi-")
+        self.path = Path(self._directory.name, "api.sock")
+        self._server = grpc.server(ThreadPoolExecutor(2))
+        _services.add_SpiffeWorkloadAPIServicer_to_server(self, self._server)
+        self._server.add_insecure_port(f"unix:{self.path}")
+
+    def __enter__(self) -> WorkloadApi:
+        self._server.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._server.stop(None).wait()
+        self._directory.cleanup()
+
+    def FetchX509SVID(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
+        """Answer once, then keep the stream open, as agents do."""
+        self.asked.set()
+        if ("workload.spiffe.io", "true") not in context.invocation_metadata():
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "security header missing from request")
+        if self._fault is Fault.UNREGISTERED:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "no identity issued")
+        hung_up = threading.Event()
+        context.add_callback(hung_up.set)
+        if self._fault is not Fault.SILENT:
+            yield self._answer
+        while not hung_up.wait(0.05) and not self._over.is_set():
+            pass
+
+    def _unimplemented(self, request: Any, context: Any) -> None:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "only X.509-SVIDs are served")
+
+    FetchX509Bundles = FetchJWTSVID = FetchJWTBundles = ValidateJWTSVID = _unimplemented
+
+
+def _answer(grants: Sequence[Grant], federated: Mapping[str, Authority], fault: Fault) -> Any:
+    if fault is Fault.EMPTY:
+        grants = ()
+    chain = b"no certificate" if fault is Fault.GARBAGE else None
+    return _messages.X509SVIDResponse(
+        svids=[
+            _messages.X509SVID(
+                spiffe_id=grant.svid.spiffe_id,
+                x509_svid=chain or _der(grant.svid.chain_pem),
+                x509_svid_key=_der_key(grant.svid.key_pem),
+                bundle=_der(grant.authority.bundle_pem()),
+            )
+            for grant in grants
+        ],
+        federated_bundles={
+            f"spiffe://{domain}": _der(authority.bundle_pem())
+            for domain, authority in federated.items()
+        },
+    )
+
+
+def _der(pem: bytes) -> bytes:
+    end = b"-----END CERTIFICATE-----\n"
+    return b"".join(
+        x509.load_pem_x509_certificate(block + end).public_bytes(serialization.Encoding.DER)
+        for block in pem.split(end)
+        if block.strip()
+    )
+
+
+def _der_key(pem: bytes) -> bytes:
+    return serialization.load_pem_private_key(pem, password=None).private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+__all__ = ["Fault", "Grant", "WorkloadApi"]

@@ -1,0 +1,268 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._duration import parse_duration
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import IdentityError
+from ansible_collections.dayzero.spike.plugins.module_utils._identity_spire_agent import (
+    fetch_with_spire_agent,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
+    Authority,
+    IssuedSvid,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+    BOOTSTRAP_PATH,
+    IdRule,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
+    Offer,
+    certificates_from_pem,
+)
+
+BOOTSTRAP = "spiffe://spike.ist/spike/bootstrap"
+AUTHORITY = Authority("spike.ist")
+RULE = IdRule(BOOTSTRAP_PATH, ("spike.ist",))
+# What a fetch may take beyond its timeout, on a machine that does other things as well.
+SLACK = 1.0
+
+# As spire-agent takes them; a fake that is called in another way fails.
+ARGUMENTS = """#!/bin/sh
+[ "$1 $2 $3 $4 $6 $8" = "api fetch x509 -socketPath -timeout -write" ] || exit 64
+[ -S "$5" ] || exit 65
+"""
+
+
+@dataclass
+class Host:
+    """A host with a listening socket, a spire-agent of ours, and a runtime directory."""
+
+    program: Path
+    socket: Path
+    runtime: Path
+    files: Path
+
+    def install(self, script: str) -> None:
+        self.program.write_text(ARGUMENTS + script)
+        self.program.chmod(0o755)
+
+    def hand_out(self, number: int, svid: IssuedSvid, authority: Authority) -> None:
+        AUTHORITY.write(self.files, f"svid.{number}", svid)
+        (self.files / f"bundle.{number}.pem").write_bytes(authority.bundle_pem())
+        self.install(f'cp {self.files}/* "$9"')
+
+    def fetch(self, timeout: str = "20s", program: str | None = None) -> Offer:
+        duration = parse_duration(timeout)
+        return fetch_with_spire_agent(
+            program or str(self.program), str(self.socket), duration, str(self.runtime), RULE
+        )
+
+    def refusal(self, timeout: str = "20s", program: str | None = None) -> IdentityError:
+        with pytest.raises(IdentityError) as caught:
+            self.fetch(timeout, program)
+        error = caught.value
+        assert error.message.startswith(f"{error.option}: ")
+        assert "\n" not in error.message
+        assert "PRIVATE KEY" not in error.message
+        assert list(self.runtime.iterdir()) == []
+        return error
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    # A socket's path has 107 bytes at most.
+    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as server:
+        path = Path(name, "api.sock")
+        server.bind(str(path))
+        server.listen(8)
+        made = Host(tmp_path / "spire-agent", path, tmp_path / "runtime", tmp_path / "files")
+        made.runtime.mkdir(0o700)
+        made.files.mkdir()
+        yield made
+
+
+@pytest.mark.parametrize("key", ["ec", "rsa"])
+def test_an_svid_is_fetched_and_its_files_are_gone(host: Host, key: str) -> None:
+    svid = AUTHORITY.issue(BOOTSTRAP, key=key, via_intermediate=True)
+    host.hand_out(0, svid, AUTHORITY)
+    (identity,) = host.fetch().identities
+    assert str(identity.spiffe_id) == BOOTSTRAP
+    assert identity.chain == certificates_from_pem(svid.chain_pem)
+    assert identity.private_key_pem == svid.key_pem
+    assert identity.bundles == {"spike.ist": certificates_from_pem(AUTHORITY.bundle_pem())}
+    assert list(host.runtime.iterdir()) == []
+
+
+def test_all_svids_are_offered_in_their_order(host: Host) -> None:
+    ids = [f"spiffe://spike.ist{path}" for path in ("/web", "/spike/bootstrap")]
+    for number, spiffe_id in enumerate(ids):
+        host.hand_out(number, AUTHORITY.issue(spiffe_id), AUTHORITY)
+    assert [str(identity.spiffe_id) for identity in host.fetch().identities] == ids
+
+
+def test_the_key_is_written_where_only_its_owner_looks(host: Host) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    seen = host.files.parent / "seen"
+    host.install(f'cp {host.files}/* "$9"; stat -c %a "$9/.." > {seen}; echo "$9" >> {seen}')
+    host.fetch()
+    mode, directory = seen.read_text().splitlines()
+    assert stat.S_IMODE(int(mode, 8)) == 0o700
+    assert directory.startswith(f"{host.runtime}/")
+
+
+def test_a_federated_bundle_belongs_to_the_domain_that_the_command_names(host: Host) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    # The root of an upstream authority names no trust domain, or another one.
+    upstream = Authority("upstream.example")
+    (host.files / "federated_bundle.0.0.pem").write_bytes(upstream.bundle_pem())
+    host.install(
+        f'cp {host.files}/* "$9"; echo "Writing federated bundle #0 for trust domain'
+        ' spiffe://other.org to file $9/federated_bundle.0.0.pem."'
+    )
+    (identity,) = host.fetch().identities
+    assert identity.bundles["other.org"] == certificates_from_pem(upstream.bundle_pem())
+    assert sorted(identity.bundles) == ["other.org", "spike.ist"]
+
+
+def test_a_federated_bundle_that_nobody_names_belongs_to_the_domain_in_its_certificates(
+    host: Host,
+) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    other = Authority("other.org")
+    (host.files / "federated_bundle.0.0.pem").write_bytes(other.bundle_pem())
+    (identity,) = host.fetch().identities
+    assert identity.bundles["other.org"] == certificates_from_pem(other.bundle_pem())
+
+
+def test_a_command_that_never_ends_is_killed_with_its_children(host: Host) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    # The pipe is open for as long as one of the two processes lives.
+    alive = host.files.parent / "alive"
+    os.mkfifo(alive)
+    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        host.install(f'cp {host.files}/* "$9"; exec 3>{alive}; sleep 60 & sleep 60')
+        started = time.monotonic()
+        error = host.refusal("0.5s")
+        assert 0.4 < time.monotonic() - started < 0.5 + SLACK
+        os.set_blocking(reader, True)
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
+    assert "within 0.5s" in error.message
+
+
+def test_the_command_is_told_the_time_that_it_has(host: Host) -> None:
+    host.install('echo "time $7" >&2; exit 1')
+    assert "time 1m30s" in host.refusal("1m30s").message
+
+
+def test_a_command_that_is_not_there_is_named(host: Host) -> None:
+    error = host.refusal(program="/nonexistent/spire-agent")
+    assert error.option == "spire_agent_path"
+    assert "/nonexistent/spire-agent cannot be run: No such file or directory" in error.message
+
+
+def test_a_command_that_may_not_be_run_is_named(host: Host) -> None:
+    host.program.write_text(ARGUMENTS)
+    host.program.chmod(0o644)
+    error = host.refusal()
+    assert error.option == "spire_agent_path"
+    assert "cannot be run: Permission denied" in error.message
+
+
+def test_a_command_is_looked_up_in_the_path(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    monkeypatch.setenv("PATH", str(host.program.parent), prepend=os.pathsep)
+    assert len(host.fetch(program="spire-agent").identities) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "shown"),
+    [
+        pytest.param("echo first >&2; echo last >&2; exit 3", "status 3: last;", id="last line"),
+        pytest.param("printf '%0300d' 0 >&2; exit 1", f"status 1: {'0' * 200};", id="cut"),
+        pytest.param(r"printf 'a\033[31mb' >&2; exit 1", "status 1: a?[31mb;", id="control"),
+        pytest.param(r"printf 'a\377b\n\n' >&2; exit 1", "status 1: a\ufffdb;", id="not UTF-8"),
+        pytest.param("exit 1", "status 1: it did not say why;", id="silent"),
+        pytest.param("kill -9 $$", "status -9: it did not say why;", id="killed"),
+    ],
+)
+def test_a_command_that_fails_is_quoted_in_one_short_line(
+    host: Host, script: str, shown: str
+) -> None:
+    host.install(script)
+    assert shown in host.refusal().message
+
+
+def test_an_agent_that_knows_no_entry_says_how_to_make_one(host: Host) -> None:
+    host.install('echo "rpc error: code = PermissionDenied desc = no identity issued" >&2; exit 1')
+    message = host.refusal().message
+    assert "no identity issued" in message
+    assert f"-spiffeID {BOOTSTRAP} -selector unix:uid:{os.geteuid()}" in message
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        pytest.param("exit 0", "it wrote no svid.0.pem", id="nothing"),
+        pytest.param(
+            'cp {files}/* "$9"; rm "$9/svid.0.key"', "a file is missing: No such file", id="no key"
+        ),
+        pytest.param(
+            'cp {files}/* "$9"; rm "$9/bundle.0.pem"', "a file is missing", id="no bundle"
+        ),
+        pytest.param(
+            'cp {files}/* "$9"; : > "$9/svid.0.pem"',
+            "svid.0.pem: it holds no PEM certificate",
+            id="empty chain",
+        ),
+        pytest.param(
+            'cp {files}/* "$9"; : > "$9/svid.0.key"', "it holds no PEM private key", id="empty key"
+        ),
+        pytest.param(
+            'cp {files}/* "$9"; : > "$9/bundle.0.pem"',
+            "bundle.0.pem: it holds no PEM certificate",
+            id="empty bundle",
+        ),
+    ],
+)
+def test_a_command_that_leaves_no_usable_svid_is_refused(
+    host: Host, script: str, problem: str
+) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    host.install(script.format(files=host.files))
+    error = host.refusal()
+    assert problem in error.message
+    assert error.code == "spiffe_failed_to_extract_x509_svid"
+
+
+def test_a_socket_that_is_not_there_is_named_before_anything_runs(host: Host) -> None:
+    ran = host.files.parent / "ran"
+    host.install(f"touch {ran}")
+    host.socket.unlink()
+    error = host.refusal()
+    assert error.option == "spiffe_endpoint_socket"
+    assert f"{host.socket}: No such file or directory" in error.message
+    assert not ran.exists()
+
+
+def test_a_runtime_directory_that_is_not_there_is_named(host: Host) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    missing = host.runtime / "missing"
+    with pytest.raises(IdentityError, match=f"^runtime_dir: {missing}: .*No such file"):
+        fetch_with_spire_agent(
+            str(host.program), str(host.socket), parse_duration("5s"), str(missing), RULE
+        )
