@@ -103,7 +103,7 @@ def _check_bundles(settings: Settings, identity: Identity, offer: Offer) -> None
         if missing:
             raise IdentityError(
                 f"there is no trust bundle for {', '.join(missing)}, which {option} asks for;"
-                f" {offer.if_alone}",
+                f" {offer.if_unfederated}",
                 option="federated_bundles",
             )
 

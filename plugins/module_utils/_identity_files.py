@@ -76,7 +76,7 @@ def read_files(
         origin=f"in {cert_file.path}",
         if_other="give the files of the bootstrap SVID, or correct trust_root_bootstrap",
         if_outdated="have it renewed (spiffe-helper does it by itself), and check the host's clock",
-        if_alone="give its bundle in federated_bundles, as {domain: file}",
+        if_unfederated="give its bundle in federated_bundles, as {domain: file}",
     )
 
 

@@ -73,7 +73,7 @@ def fetch_with_spire_agent(
         written = Path(directory, "written")
         written.mkdir()
         said = _run(program, path, timeout, written, rule)
-        return agent_offer(_identities(written, said), f"from spire-agent at {path}", rule)
+        return agent_offer(_identities(program, written, said), f"from spire-agent at {path}", rule)
 
 
 def _run(program: str, path: str, timeout: Duration, written: Path, rule: IdRule) -> str:
@@ -133,7 +133,7 @@ def _failure(program: str, status: int, complaint: str, rule: IdRule) -> Identit
     )
 
 
-def _identities(written: Path, said: str) -> tuple[Identity, ...]:
+def _identities(program: str, written: Path, said: str) -> tuple[Identity, ...]:
     announced = {Path(file).name: domain for domain, file in _FEDERATED.findall(said)}
     identities: list[Identity] = []
     problem = None
@@ -151,8 +151,8 @@ def _identities(written: Path, said: str) -> tuple[Identity, ...]:
     # Raised here, not above: what was caught there has seen the key's bytes.
     if problem is not None:
         raise IdentityError(
-            f"the program exited well but left no usable SVID: {problem}; check that it is"
-            " spire-agent, 1.0 or newer",
+            f"{program} exited well but left no usable SVID: {problem}; check that it is"
+            " spire-agent",
             option="spire_agent_path",
             code="spiffe_failed_to_extract_x509_svid",
         )

@@ -58,7 +58,7 @@ class Offer:
 
     A refusal reads ``{option}: ... {origin} ...; {remedy}``. ``if_other`` is the remedy for a
     wrong SPIFFE ID, ``if_outdated`` the one for a certificate that is not valid now, and
-    ``if_alone`` the one for a trust domain whose bundle is missing.
+    ``if_unfederated`` the one for a trust domain whose bundle is missing.
     """
 
     identities: tuple[Identity, ...]
@@ -66,7 +66,7 @@ class Offer:
     origin: str
     if_other: str
     if_outdated: str
-    if_alone: str
+    if_unfederated: str
 
 
 def leaf_spiffe_id(certificate: x509.Certificate) -> SpiffeId:
@@ -75,7 +75,7 @@ def leaf_spiffe_id(certificate: x509.Certificate) -> SpiffeId:
     Raises ValueError, with the reason, for a certificate that is no such leaf: it has not exactly
     one URI name, that is not a SPIFFE ID, or it may sign certificates or revocation lists.
     """
-    uris, is_ca, usage = _leaf_extensions(certificate)
+    uris, is_ca, usage = _extensions(certificate)
     if len(uris) != 1:
         raise ValueError(
             f"it has {len(uris) or 'no'} URI names; an SVID has exactly one, its SPIFFE ID"
@@ -179,13 +179,13 @@ def authority_trust_domain(certificate: x509.Certificate) -> str | None:
     Naming it is only a SHOULD for authorities (X509-SVID.md, section 2).
     """
     with contextlib.suppress(ValueError):
-        uris, _is_ca, _usage = _leaf_extensions(certificate)
+        uris, _is_ca, _usage = _extensions(certificate)
         if len(uris) == 1:
             return SpiffeId.parse(uris[0]).trust_domain
     return None
 
 
-def _leaf_extensions(
+def _extensions(
     certificate: x509.Certificate,
 ) -> tuple[list[str], bool, x509.KeyUsage | None]:
     """Return the URI names, whether it is an authority, and the key usage (None if not set)."""

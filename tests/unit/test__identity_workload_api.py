@@ -138,11 +138,11 @@ def test_an_agent_that_never_answers_costs_its_timeout_and_no_more() -> None:
         error = refusal(agent.path, "0.5s")
         elapsed = time.monotonic() - started
         assert agent.asked.is_set()
+        for thread in workload_threads():
+            thread.join(5)
+        assert workload_threads() == [], "the call outlives its timeout"
     assert 0.4 < elapsed < 0.5 + SLACK
     assert "did not answer within 0.5s" in error.message
-    for thread in workload_threads():
-        thread.join(5)
-    assert workload_threads() == []
 
 
 def test_a_socket_that_accepts_and_says_nothing_costs_the_timeout_and_no_more(

@@ -226,15 +226,15 @@ class Sandbox:
         nexus_trust_domain: str | None = None,
         address: str = "127.0.0.1",
     ) -> None:
-        check_plan(
+        parsed = check_plan(
             keepers=keepers,
             threshold=threshold,
             scheme=scheme,
+            faults=faults or {},
             nexus_behaviour=nexus_behaviour,
             nexus_poll_seconds=nexus_poll_seconds,
             lifetime_seconds=lifetime_seconds,
         )
-        parsed = parse_faults(faults or {}, keepers)
         self.threshold = threshold
         self.scheme = scheme
         self.trust_domain = trust_domain
@@ -359,11 +359,12 @@ def check_plan(
     keepers: int,
     threshold: int,
     scheme: str,
+    faults: Mapping[Any, Any],
     nexus_behaviour: str,
     nexus_poll_seconds: float,
     lifetime_seconds: float,
-) -> None:
-    """Raise ConfigError for a cluster that cannot be; the arguments are those of Sandbox."""
+) -> dict[int | str, Fault]:
+    """Raise ConfigError for arguments of Sandbox that cannot be, else return the faults."""
     if not 1 <= keepers <= _MOST_KEEPERS:
         raise ConfigError("keepers", f"{keepers} is not from 1 to {_MOST_KEEPERS}")
     if not 1 <= threshold <= keepers:
@@ -377,6 +378,7 @@ def check_plan(
         raise ConfigError("nexus_poll", "it must be greater than 0")
     if not 0 < lifetime_seconds <= threading.TIMEOUT_MAX:
         raise ConfigError("lifetime", "it must be greater than 0, and have an end")
+    return parse_faults(faults, keepers)
 
 
 __all__ = [

