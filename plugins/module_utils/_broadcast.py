@@ -125,9 +125,8 @@ class _Step:
 
     def run(self) -> list[Outcome]:
         while self.unsettled:
+            self._start_what_is_due()
             now = self.runner.clock()
-            while self.due and self.due[0][0] <= now:
-                self._start_next(heapq.heappop(self.due)[1])
             if now >= self.ends_at + _GRACE_SECONDS:
                 self._settle_the_late()
                 break
@@ -138,6 +137,16 @@ class _Step:
             if report is not None:
                 self._take(report)
         return [peer.outcome for peer in self.peers if peer.outcome is not None]
+
+    def _start_what_is_due(self) -> None:
+        while self.due and self.due[0][0] <= self.runner.clock():
+            # A success that is in already makes the next attempt needless, and cutting that one
+            # would cost the connection that both would use.
+            report = self.runner.next_result(0)
+            if report is not None:
+                self._take(report)
+            else:
+                self._start_next(heapq.heappop(self.due)[1])
 
     def _start_next(self, index: int) -> None:
         peer = self.peers[index]

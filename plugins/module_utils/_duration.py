@@ -23,7 +23,7 @@ _UNITS = {
 }
 _NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 _PART = re.compile(rf"({_NUMBER})(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
-_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
+_WHOLE = re.compile(rf"\+?(?:{_PART.pattern})+")
 _SECONDS = re.compile(_NUMBER)
 # Go keeps a duration in 63 bits of nanoseconds, about 292 years.
 _LONGEST = Decimal(2**63 - 1) * Decimal("1e-9")

@@ -80,13 +80,15 @@ def _timeout(error: BaseException, attempt: Attempt) -> Failure:
 
 def _untrusted(error: BaseException, attempt: Attempt) -> Failure:
     assert isinstance(error, ssl.SSLCertVerificationError)
-    words = _UNTRUSTED.get(error.verify_code, error.verify_message)
+    # Only OpenSSL's own errors have these fields; Python's ssl raises bare ones as well.
+    code = getattr(error, "verify_code", 0)
+    words = _UNTRUSTED.get(code) or getattr(error, "verify_message", "") or "not trusted"
     return Failure(Cause.PEER_UNTRUSTED, words, final=True)
 
 
 def _tls(error: BaseException, attempt: Attempt) -> Failure:
     assert isinstance(error, ssl.SSLError)
-    reason = error.reason or ""
+    reason = getattr(error, "reason", None) or ""
     alert = _REFUSED_CERTIFICATE.search(reason)
     if alert:
         return Failure(
@@ -109,6 +111,11 @@ def _closed(error: BaseException, attempt: Attempt) -> Failure:
     if attempt.doing is Cause.TLS_TIMEOUT:
         return Failure(Cause.TLS, "the connection was closed during the TLS handshake")
     return Failure(Cause.CONNECTION_REFUSED, "the connection was reset")
+
+
+def _unknown_name(error: BaseException, attempt: Attempt) -> Failure:
+    assert isinstance(error, OSError)
+    return Failure(Cause.NAME_RESOLUTION, error.strerror or "unknown name")
 
 
 def _refused(error: BaseException, attempt: Attempt) -> Failure:
@@ -134,8 +141,10 @@ _MEANINGS: tuple[tuple[type[BaseException], Callable[[BaseException, Attempt], F
     (ssl.SSLCertVerificationError, _untrusted),
     (ssl.SSLError, _tls),
     (socket.timeout, _timeout),
+    (socket.gaierror, _unknown_name),
     (ConnectionRefusedError, _refused),
     (ConnectionError, _closed),  # http.client.RemoteDisconnected is one of these
+    (http.client.IncompleteRead, _closed),
     (http.client.HTTPException, _not_http),
     (urllib3.exceptions.TimeoutError, _timeout),
     (urllib3.exceptions.HTTPError, _not_http),

@@ -139,8 +139,8 @@ def agent_offer(identities: tuple[Identity, ...], origin: str, rule: IdRule) -> 
         origin=origin,
         if_other=registration_hint(rule),
         if_outdated="check the host's clock, and that spire-agent reaches its server",
-        if_unfederated="federate the registration entry with it (-federatesWith), or use svid_source"
-        " files with federated_bundles",
+        if_unfederated="federate the registration entry with it (-federatesWith), or use"
+        " svid_source files with federated_bundles",
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 # The last attempt must leave itself time for a handshake and an answer: one fifteenth of the
 # timeout, which makes SPIKE's defaults (30s, 5 attempts, 2s doubling) come out as 0, 2, 6, 14, 28.
 LATEST_START = 14 / 15
+# A start fits only where those after it find this much room each: in less, floats run together.
+_ROOM_SECONDS = 1e-6
 
 
 def start_times(
@@ -29,7 +31,8 @@ def start_times(
     wait = min(initial_interval, max_interval)
     while len(starts) < attempts:
         due = starts[-1] + wait
-        if due > limit or (due == limit and len(starts) + 1 < attempts):
+        following = attempts - len(starts) - 1
+        if due + following * _ROOM_SECONDS > limit:
             break
         starts.append(due)
         wait = min(wait * 2, max_interval)

@@ -142,17 +142,17 @@ def _peers(urls: Sequence[str]) -> tuple[Peer, ...]:
 
 def _url(option: str, value: str, *, name: str = "it") -> str:
     text = value.strip().rstrip("/")
+    if "@" in text:
+        # Whatever else is wrong with the value, it may hold a password, and is not shown.
+        raise ConfigError(
+            option, f"{name} has a user name in its URL; SVIDs identify us, remove it"
+        )
     parts = _split_url(text)
     if parts is None or not parts.hostname or not text.isascii() or not text.isprintable():
         problem = "is not a URL"
     elif parts.scheme != "https":
         problem = "does not begin with https://"
-    elif parts.username is not None or parts.password is not None:
-        # The value is not shown: it holds a password.
-        raise ConfigError(
-            option, f"{name} has a user name in its URL; SVIDs identify us, remove it"
-        )
-    elif parts.query or parts.fragment or " " in text:
+    elif any(mark in text for mark in "?# "):
         problem = "has a query, a fragment or a space"
     else:
         return text

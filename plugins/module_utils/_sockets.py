@@ -44,19 +44,26 @@ def open_connection(host: str, port: int, attempt: Attempt, resolve: Resolve) ->
     attempt.doing = Cause.CONNECT_TIMEOUT
     problem: OSError | AttemptFailed | None = None
     for left, (family, address) in zip(range(len(addresses), 0, -1), addresses):
-        connection = socket.socket(family, socket.SOCK_STREAM)
         try:
-            attempt.uses(connection)
-            # An address that drops packets must not use up the time of the next one.
-            connection.settimeout(attempt.remaining() / left)
-            connection.connect(address)
-            # Requests are small and answered one by one: waiting to fill a packet only delays.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return connection
+            return _connect(family, address, attempt, left)
         except (OSError, AttemptFailed) as error:
-            connection.close()
             problem = error
     raise problem or OSError("no address")
+
+
+def _connect(family: int, address: Any, attempt: Attempt, left: int) -> socket.socket:
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        attempt.uses(connection)
+        # An address that drops packets must not use up the time of the next one.
+        connection.settimeout(attempt.remaining() / left)
+        connection.connect(address)
+        # Requests are small and answered one by one: waiting to fill a packet only delays.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _resolve_in_time(host: str, port: int, attempt: Attempt, resolve: Resolve) -> list[Address]:
@@ -93,6 +100,7 @@ class DeadlineTlsSocket(ssl.SSLSocket):
     """
 
     attempt: Attempt
+    _deaf_peer = False
 
     def work_for(self, attempt: Attempt) -> None:
         """From now on, the limits are those of ``attempt``."""
@@ -109,16 +117,19 @@ class DeadlineTlsSocket(ssl.SSLSocket):
         self.settimeout(self.attempt.remaining())
         return super().recv_into(*args, **kwargs)
 
-    def send(self, *args: Any, **kwargs: Any) -> int:
-        """Write, within the attempt's time."""
+    def send(self, data: Any, *args: Any, **kwargs: Any) -> int:
+        """Write, within the attempt's time; to a peer that has closed, say that it was written."""
         self.settimeout(self.attempt.remaining())
-        try:
-            return super().send(*args, **kwargs)
-        except (BrokenPipeError, ConnectionResetError):
-            # A peer that refuses our certificate under TLS 1.3 says so after our handshake has
-            # ended, and closes: the write can fail before the alert was read. It is still there.
-            super().recv_into(bytearray(1))
-            raise
+        if not self._deaf_peer:
+            try:
+                return super().send(data, *args, **kwargs)
+            except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+                # A peer that refuses our certificate under TLS 1.3 says so after our handshake has
+                # ended, and closes: the write can fail before the alert was read. What the peer
+                # said last is still there, and the caller gets it as soon as it reads. Since 3.10
+                # Python shows the failed write as an SSLEOFError.
+                self._deaf_peer = True
+        return len(data)
 
 
 __all__ = ["Address", "DeadlineTlsSocket", "Resolve", "open_connection", "resolve_with_system"]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,7 +79,7 @@ class Transport:
             while True:
                 chunk = response.raw.read(MOST_BYTES + 1 - len(received), decode_content=False)
                 if not chunk:
-                    return Answer(response.status_code, received)
+                    break
                 received += chunk
                 if len(received) > MOST_BYTES:
                     raise AttemptFailed(
@@ -88,6 +89,10 @@ class Transport:
                             sent=True,
                         )
                     )
+            # urllib3 checks this by itself from 2.0 on.
+            if response.raw.length_remaining:
+                raise http.client.IncompleteRead(received)
+            return Answer(response.status_code, received)
         finally:
             response.close()
 
@@ -169,6 +174,16 @@ class _SpiffePool(urllib3.HTTPSConnectionPool):
         # An instance attribute, which urllib3 looks up when it makes a connection.
         self.ConnectionCls = connection_class
         super().__init__(host, port, maxsize=1, block=False)
+
+    def _put_conn(self, conn: Any) -> None:
+        # urllib3 also puts back the place of a connection that failed: beside an attempt that was
+        # cut, it would take the place of the good one.
+        if conn is None or conn.sock is None:
+            return
+        if self.pool is None or self.pool.full():
+            conn.close()
+            return
+        super()._put_conn(conn)
 
 
 class _SpiffeAdapter(HTTPAdapter):

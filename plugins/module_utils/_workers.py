@@ -16,6 +16,10 @@ T = TypeVar("T")
 
 # Attempts need little stack; 1000 default ones would be 8 GiB of address space.
 _STACK_BYTES = 512 * 1024
+# A thousand TLS handshakes at once only get in each other's way: more than this many begin only
+# while the processor has time for them.
+_SLOTS = 16
+_PAUSE_SECONDS = 0.005
 _stack_lock = threading.Lock()
 
 
@@ -28,18 +32,24 @@ class Workers(Generic[T]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._jobs: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[T] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
+        self._slots = threading.Semaphore(_SLOTS)
 
     def start(self, job: Callable[[], T]) -> None:
-        """Run ``job``, which must not raise, on a thread of its own, at once."""
+        """Run ``job``, which must not raise, on a thread of its own.
+
+        At once, unless jobs already under way keep the processor busy: then after one of them has
+        ended, or a few milliseconds. Jobs that only wait delay nobody.
+        """
+        has_slot = self._take_slot()
         with self._lock:
             fresh = self._idle == 0
             if not fresh:
                 self._idle -= 1
-        self._jobs.put(job)
+        self._jobs.put(lambda: self._run(job, has_slot))
         if fresh:
             _start_daemon(self._work)
 
@@ -50,15 +60,31 @@ class Workers(Generic[T]):
         except queue.Empty:
             return None
 
+    def _take_slot(self) -> bool:
+        if self._slots.acquire(blocking=False):
+            return True
+        began, used = time.monotonic(), time.process_time()
+        if self._slots.acquire(timeout=_PAUSE_SECONDS):
+            return True
+        waited, worked = time.monotonic() - began, time.process_time() - used
+        if worked < waited / 2:
+            # Those under way wait for the network: there is room for more beside them.
+            for _ in range(_SLOTS):
+                self._slots.release()
+        return False
+
     def _work(self) -> None:
         while True:
-            job = self._jobs.get()
-            result = job()
-            # Idle before reporting: whoever reads the result may start the next job on us.
-            with self._lock:
-                self._idle += 1
-            self._results.put(result)
-            del job, result
+            self._jobs.get()()
+
+    def _run(self, job: Callable[[], T], has_slot: bool) -> None:
+        result = job()
+        # Idle before reporting: whoever reads the result may start the next job on us.
+        with self._lock:
+            self._idle += 1
+        if has_slot:
+            self._slots.release()
+        self._results.put(result)
 
 
 def call_with_deadline(job: Callable[[], T], timeout: float) -> T | None:

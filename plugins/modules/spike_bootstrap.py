@@ -237,6 +237,11 @@ code:
   returned: on failure, except when Ansible itself refuses an option
   type: str
   sample: bootstrap_keeper_unreachable
+option:
+  description: The option that was refused.
+  returned: when the module refuses an option
+  type: str
+  sample: keeper_timeout
 keeper_id:
   description: Id of the first keeper, in id order, that failed.
   returned: when a keeper failed

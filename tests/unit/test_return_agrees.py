@@ -25,7 +25,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._settings import Pee
 
 ROOT = Path(__file__).resolve().parents[2]
 # Added where the module ends, not by the report.
-ON_FAILURE = {"msg", "code"}
+ON_FAILURE = {"msg", "code", "option"}
 OF_ANSIBLE = {"changed"}
 PYTHON = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 

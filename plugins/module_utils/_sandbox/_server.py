@@ -93,7 +93,8 @@ class Server:
         with self._acceptor.lock:
             self._running = False
             self._turn_port()
-        self._end_connections()
+            open_ = dict(self._connections)
+        _end(open_)
 
     def inject(self, fault: Fault) -> None:
         """Put the server under ``fault`` from now on, instead of the one that it was under."""
@@ -106,10 +107,10 @@ class Server:
             self._begun = False
             if not armed:
                 self._begin()
-            # A fault that lets some connections through must not be passed by on an old one.
+            # A fault on new connections must not be passed by on an old one.
             ends_open = not armed and fault.kind.level is not Level.REQUEST
-        if ends_open:
-            self._end_connections()
+            open_ = dict(self._connections) if ends_open else {}
+        _end(open_)
 
     def heal(self) -> None:
         """End the fault; a server that refused listens from now on."""
@@ -228,28 +229,27 @@ class Server:
             open_ = misbehave(fault, connection, lambda: self._service.answer(request, peer))
             return open_ and request.keep_alive
         response = self._service.answer(request, peer)
-        # In this order: a client that has the answer must not get one more connection.
-        begins = step is Step.REACH and self._begin_after_reach()
+        # In this order: a client that has the answer must not get one more healthy connection.
+        ending = self._begin_after_reach() if step is Step.REACH else {}
         connection.send(response.encode())
-        if begins:
-            self._end_connections()
-        return request.keep_alive and not begins
+        _end(ending)
+        return request.keep_alive and connection not in ending
 
-    def _begin_after_reach(self) -> bool:
+    def _begin_after_reach(self) -> dict[Connection, threading.Thread]:
+        """Begin a fault that waited for this request; return the connections that it ends."""
         with self._acceptor.lock:
             if self._fault is None or self._begun:
-                return False
+                return {}
             self._begin()
-            return True
+            return dict(self._connections)
 
-    def _end_connections(self) -> None:
-        with self._acceptor.lock:
-            open_ = dict(self._connections)
-        for connection in open_:
-            connection.abort()
-        for thread in open_.values():
-            if thread is not threading.current_thread():
-                thread.join(_JOIN_SECONDS)
+
+def _end(connections: dict[Connection, threading.Thread]) -> None:
+    for connection in connections:
+        connection.abort()
+    for thread in connections.values():
+        if thread is not threading.current_thread():
+            thread.join(_JOIN_SECONDS)
 
 
 __all__ = ["Server", "Service"]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ssl
 from pathlib import Path
@@ -18,6 +19,9 @@ from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority 
 )
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+# X509_V_FLAG_PARTIAL_CHAIN; Python has a name for it from 3.10 only.
+PARTIAL_CHAIN = 0x80000
 
 ID = "spiffe://spike.ist/spike/keeper"
 
@@ -42,7 +46,7 @@ def peer_of(svid: IssuedSvid, anchors: bytes, directory: Path) -> Any:
     server.load_cert_chain(*Authority("scratch").write(directory, "server", svid))
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
-    client.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.verify_flags |= ssl.VERIFY_X509_STRICT | PARTIAL_CHAIN
     client.load_verify_locations(cadata=anchors.decode())
     upward, downward = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
@@ -51,10 +55,8 @@ def peer_of(svid: IssuedSvid, anchors: bytes, directory: Path) -> Any:
     ]
     for _ in range(4):
         for end in ends:
-            try:
+            with contextlib.suppress(ssl.SSLWantReadError):
                 end.do_handshake()
-            except ssl.SSLWantReadError:
-                pass
     return ends[0].getpeercert()
 
 
