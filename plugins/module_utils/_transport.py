@@ -91,7 +91,7 @@ class Transport:
                     )
             # urllib3 checks this by itself from 2.0 on.
             if response.raw.length_remaining:
-                raise http.client.IncompleteRead(received)
+                raise http.client.IncompleteRead(b"")
             return Answer(response.status_code, received)
         finally:
             response.close()
