@@ -6,7 +6,7 @@
 # The first of these that is new enough for ansible-core 2.19 and really runs (a pyenv shim of a
 # version that is not there does not).
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
-	"$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& echo "$$python" && break; done)
 READY := .venv/.ready
 

@@ -60,8 +60,8 @@ ROLE_OPTIONS = ROLE_SPEC["argument_specs"]["main"]["options"]
 DEFAULTS_TEXT = (ROLE / "defaults" / "main.yml").read_text()
 DEFAULTS = yaml.safe_load(DEFAULTS_TEXT)
 UNSET = set(re.findall(rf"^# ({PREFIX}\w+):$", DEFAULTS_TEXT, re.MULTILINE))
-TASKS = yaml.safe_load((ROLE / "tasks" / "bootstrap.yml").read_text())
-PASSED = TASKS[0]["block"][0]["dayzero.spike.spike_bootstrap"]
+TASKS = yaml.safe_load((ROLE / "tasks" / "module.yml").read_text())
+PASSED = TASKS[0]["dayzero.spike.spike_bootstrap"]
 SETTINGS_FILE = dict(
     re.findall(r"^(\w+)=(.*)$", (ROLE / "templates" / "bootstrap.env.j2").read_text(), re.MULTILINE)
 )
@@ -161,9 +161,16 @@ def test_the_roles_default_is_the_modules(option):
         assert PREFIX + option in UNSET
 
 
+def test_the_role_proves_as_the_option_says_except_before_nexus_is_started():
+    bootstrap = (ROLE / "tasks" / "bootstrap.yml").read_text()
+    assert '_spike_bootstrap_prove: "{{ spike_bootstrap_verify }}"' in bootstrap
+    deliver_first = (ROLE / "tasks" / "deliver_first.yml").read_text()
+    assert "_spike_bootstrap_prove: false" in deliver_first
+
+
 @each_option
 def test_the_role_passes_an_option_on_unchanged(option):
-    name = PREFIX + option
+    name = "_spike_bootstrap_prove" if option == "verify" else PREFIX + option
     has_value = "default" in DOCUMENTED[option] or DOCUMENTED[option].get("required")
     expression = name if has_value else f"{name} | default(omit)"
     assert PASSED[option] == f"{{{{ {expression} }}}}"
