@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 _ROOT = Path(__file__).resolve().parents[1]
 _TREE = _ROOT / "build" / "tree"
 
@@ -60,3 +62,17 @@ def pytest_report_header() -> str:
         f"{ssl.OPENSSL_VERSION}; cryptography {cryptography.__version__},"
         f" requests {requests.__version__}, urllib3 {urllib3.__version__}"
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the lines that tests hand over with ``record_property("table", line)``."""
+    lines = [
+        str(value)
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "table"
+    ]
+    if lines:
+        terminalreporter.section("what the tests measured")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is kept on the target host between runs."""
+"""What is kept on the target host between runs, by us and by SPIKE Nexus."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ options:
         V(/dev/shm) that lies in memory; in containers V(/run) is often on disk.
       - Refused unless it lies in memory (tmpfs or ramfs), belongs to the running user and is not a
         link.
+    type: path
+    version_added: 0.1.0
+  nexus_data_dir:
+    description:
+      - Data directory of SPIKE Nexus, where it is on the target host. When given and it holds a
+        Nexus database, drawing a new key is refused. Finishing an unfinished run is not. Not
+        looked at by default.
+      - Worth giving wherever possible. A Nexus that restarts and finds no shards answers as a new
+        one does, and only its database tells that there is something to lose.
     type: path
     version_added: 0.1.0
 """

@@ -49,13 +49,27 @@ def _trust_root(variable: str) -> dict[str, Any]:
 
 
 def shared_arguments() -> dict[str, Any]:
-    """Return the argument spec of the options that every module of the cluster takes."""
+    """Return the argument spec of the options that every module of the cluster takes.
+
+    It is all that ``spike_bootstrap_info`` takes.
+    """
     return {
         "keeper_peers": {
             "type": "list",
             "elements": "str",
             "required": True,
             "fallback": (setting_list, ["SPIKE_NEXUS_KEEPER_PEERS"]),
+        },
+        "shamir_threshold": {
+            "type": "int",
+            "default": 2,
+            "fallback": (setting, ["SPIKE_NEXUS_SHAMIR_THRESHOLD"]),
+        },
+        "shamir_shares": {"type": "int", "fallback": (setting, ["SPIKE_NEXUS_SHAMIR_SHARES"])},
+        "share_scheme": {
+            "type": "str",
+            "choices": list(SCHEMES),
+            "default": CIRCL_1_6_2,
         },
         "keeper_timeout": _duration("30s", "SPIKE_BOOTSTRAP_KEEPER_TIMEOUT"),
         "keeper_max_retries": {
@@ -95,6 +109,7 @@ def shared_arguments() -> dict[str, Any]:
         "federated_bundles": {"type": "dict", "default": {}},
         "state_dir": {"type": "path", "default": "/var/lib/spike-bootstrap"},
         "runtime_dir": {"type": "path"},
+        "nexus_data_dir": {"type": "path"},
     }
 
 
@@ -102,17 +117,6 @@ def bootstrap_arguments() -> dict[str, Any]:
     """Return the whole argument spec of ``spike_bootstrap``."""
     return {
         **shared_arguments(),
-        "shamir_threshold": {
-            "type": "int",
-            "default": 2,
-            "fallback": (setting, ["SPIKE_NEXUS_SHAMIR_THRESHOLD"]),
-        },
-        "shamir_shares": {"type": "int", "fallback": (setting, ["SPIKE_NEXUS_SHAMIR_SHARES"])},
-        "share_scheme": {
-            "type": "str",
-            "choices": list(SCHEMES),
-            "default": CIRCL_1_6_2,
-        },
         "verify": {"type": "bool", "default": True},
         "init_verification_timeout": _duration("30m", "SPIKE_BOOTSTRAP_INIT_VERIFICATION_TIMEOUT"),
         "force": {
@@ -120,7 +124,6 @@ def bootstrap_arguments() -> dict[str, Any]:
             "default": False,
             "fallback": (setting, ["SPIKE_BOOTSTRAP_FORCE"]),
         },
-        "nexus_data_dir": {"type": "path"},
     }
 
 

@@ -81,6 +81,10 @@ class _Peer:
     sent: bool = False
     outcome: Outcome | None = None
 
+    def end_attempts(self) -> None:
+        for attempt in self.running:
+            attempt.end()
+
 
 def broadcast(
     requests: Sequence[Request],
@@ -119,24 +123,32 @@ class _Step:
         self.begin = runner.clock()
         self.ends_at = self.begin + schedule.timeout
         self.peers = [_Peer(request) for request in requests]
+        self.under_way: set[Attempt] = set()
         self.unsettled = len(self.peers)
         # (when, peer): the next start of each peer that has one.
         self.due = [(self.begin, index) for index in range(len(self.peers))]
 
     def run(self) -> list[Outcome]:
+        try:
+            self._settle_everybody()
+        except BaseException:
+            # The caller gives up and wipes what the requests send: nobody may go on sending it.
+            for peer in self.peers:
+                peer.end_attempts()
+            raise
+        return [peer.outcome for peer in self.peers if peer.outcome is not None]
+
+    def _settle_everybody(self) -> None:
+        late = self.ends_at + _GRACE_SECONDS
         while self.unsettled:
             self._start_what_is_due()
-            now = self.runner.clock()
-            if now >= self.ends_at + _GRACE_SECONDS:
-                self._settle_the_late()
-                break
-            wake = self.ends_at + _GRACE_SECONDS
-            if self.due:
-                wake = min(wake, self.due[0][0])
-            report = self.runner.next_result(wake - now)
+            wake = min(late, self.due[0][0]) if self.due else late
+            report = self.runner.next_result(wake - self.runner.clock())
             if report is not None:
                 self._take(report)
-        return [peer.outcome for peer in self.peers if peer.outcome is not None]
+            elif not self.due and self.runner.clock() >= late:
+                # Only now: whatever was in by then counts, however long it was not looked at.
+                self._settle_the_late()
 
     def _start_what_is_due(self) -> None:
         while self.due and self.due[0][0] <= self.runner.clock():
@@ -162,10 +174,15 @@ class _Step:
             peer.started, cut_at=following, ends_at=self.ends_at, clock=self.runner.clock
         )
         peer.running.append(attempt)
+        self.under_way.add(attempt)
         self.on_attempt(index, peer.started)
         self.runner.start(functools.partial(_make, index, attempt, peer.request))
 
     def _take(self, report: Report) -> None:
+        if report.attempt not in self.under_way:
+            # A runner outlives its steps: an attempt that an earlier step has ended.
+            return
+        self.under_way.remove(report.attempt)
         peer = self.peers[report.peer]
         peer.running.remove(report.attempt)
         peer.sent = peer.sent or report.attempt.sent
@@ -183,9 +200,8 @@ class _Step:
 
     def _settle(self, index: int, failure: Failure | None) -> None:
         peer = self.peers[index]
-        for attempt in peer.running:
-            peer.sent = peer.sent or attempt.sent
-            attempt.end()
+        peer.sent = peer.sent or any(attempt.sent for attempt in peer.running)
+        peer.end_attempts()
         elapsed = min(self.runner.clock() - self.begin, self.schedule.timeout)
         peer.outcome = Outcome(peer.started, elapsed, failure, peer.sent)
         self.unsettled -= 1

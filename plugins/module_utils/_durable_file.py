@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
@@ -50,6 +51,26 @@ def replace_file(
     step(f"{name}: durable")
 
 
+def make_directory(path: str, *, mode: int) -> None:
+    """Make the directory ``path``, and what is missing above it, unless it is there.
+
+    Each is flushed into the one above: what is written into a directory that a power cut takes away
+    was not durable. Raises OSError.
+    """
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path.rstrip("/"))
+    make_directory(above, mode=mode)
+    # Another run may have been first; where it is no directory, whoever opens it sees that.
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, mode)
+    descriptor = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def read_file(directory: int, name: str, most_bytes: int) -> bytearray | None:
     """The content of a file in an open directory, up to ``most_bytes``; None if there is none.
 
@@ -76,4 +97,11 @@ def temporary_name(name: str) -> str:
     return f".{name}.new"
 
 
-__all__ = ["Step", "ignore_step", "read_file", "replace_file", "temporary_name"]
+__all__ = [
+    "Step",
+    "ignore_step",
+    "make_directory",
+    "read_file",
+    "replace_file",
+    "temporary_name",
+]

@@ -6,6 +6,7 @@
 
 DayZeroError
 |-- ConfigError          an option that is refused; nothing was contacted
+|-- LibraryMissing       a Python library that the host must have
 |-- IdentityError        our own SVID or trust bundle cannot be had or used
 |-- GuardRefusal         the cluster's state forbids this run; nothing was sent
 |   `-- StateUnusable    the journal, the key of an unfinished run, or the lock cannot be used
@@ -94,6 +95,12 @@ class ConfigError(DayZeroError):
         self.option = option
 
 
+class LibraryMissing(DayZeroError):
+    """The host's Python lacks a library, or has one that is too old."""
+
+    phase = Phase.CONFIG
+
+
 class IdentityError(DayZeroError):
     """Our own SVID or trust bundle cannot be had, or is not one to bootstrap with.
 
@@ -157,6 +164,7 @@ __all__ = [
     "GuardRefusal",
     "IdentityError",
     "KeepersFailed",
+    "LibraryMissing",
     "NexusFailed",
     "OutOfTime",
     "Phase",

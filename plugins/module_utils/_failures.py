@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import os
 import re
 import socket
 import ssl
@@ -126,7 +127,11 @@ def _system(error: BaseException, attempt: Attempt) -> Failure:
     assert isinstance(error, OSError)
     if error.errno == errno.ETIMEDOUT:
         return attempt.out_of_time()
-    words = error.strerror.lower() if error.errno and error.strerror else "network error"
+    if error.errno == errno.ENOTCONN:
+        return _closed(error, attempt)
+    # By number, and not ``strerror``: Python code raises OSErrors with texts of its own as well.
+    number = error.errno
+    words = os.strerror(number).lower() if isinstance(number, int) else "network error"
     cause = Cause.BAD_RESPONSE if attempt.sent else Cause.CONNECTION_REFUSED
     return Failure(cause, words, sent=attempt.sent)
 

@@ -125,8 +125,8 @@ def _refusal_without_proof(standing: Standing) -> GuardRefusal | None:
         return GuardRefusal(
             "An earlier run sent shards and its root key is lost: runtime_dir was emptied, most"
             " likely by a reboot. Nexus may have kept shards of that key, and mixed with those of a"
-            " new one they make a third. Restart Nexus and every keeper so that they forget them,"
-            " then run once with force.",
+            f" new one they make a third. Restart Nexus at {standing.nexus_api_url} and every"
+            " keeper so that they forget them, then run once with force.",
             code="root_key_missing",
         )
     if record is None and standing.pending_for is None and standing.database is not None:

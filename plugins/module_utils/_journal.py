@@ -14,6 +14,7 @@ import binascii
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +32,7 @@ NAME = "journal.json"
 VERSION = 1
 # 1000 keepers with the longest URLs that make sense are well below this.
 _MOST_BYTES = 4 * 1024 * 1024
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _REMEDY = (
     "Nothing was sent and the file was left as it is. Move it away only if you know the cluster's"
     " state: without it, a rerun cannot tell a fresh cluster from one that has a key."
@@ -153,24 +155,31 @@ class Journal:
 
 def _record(document: Any) -> Record:
     """Raises KeyError, TypeError or ValueError for anything but a whole version 1 document."""
-    if document["version"] != VERSION or document["state"] not in ("delivering", "finished"):
-        raise ValueError
-    cluster = document["cluster"]
-    keepers, delivered = cluster["keepers"], document["delivered"]
-    if not all(isinstance(url, str) for url in keepers) or not isinstance(keepers, list):
-        raise ValueError
-    if not all(type(i) is int and 1 <= i <= len(keepers) for i in delivered):
-        raise ValueError
-    if type(cluster["threshold"]) is not int or not isinstance(cluster["scheme"], str):
-        raise ValueError
-    token = document["token"]
+    cluster, token = document["cluster"], document["token"]
+    keepers, threshold = cluster["keepers"], cluster["threshold"]
+    delivered, digest = document["delivered"], token["hash"]
     nonce = base64.b64decode(token["nonce"], validate=True)
     ciphertext = base64.b64decode(token["ciphertext"], validate=True)
-    digest = token["hash"]
-    if len(nonce) != 12 or not ciphertext or len(bytes.fromhex(digest)) != 32:
+    # Types are compared, not asked for: to Python, true is an int, and equal to 1.
+    whole = (
+        type(document["version"]) is int
+        and document["version"] == VERSION
+        and document["state"] in ("delivering", "finished")
+        and isinstance(keepers, list)
+        and all(isinstance(url, str) for url in keepers)
+        and type(threshold) is int
+        and 2 <= threshold <= len(keepers)
+        and isinstance(cluster["scheme"], str)
+        and isinstance(delivered, list)
+        and all(type(i) is int and 1 <= i <= len(keepers) for i in delivered)
+        and len(nonce) == 12
+        and len(ciphertext) > 0
+        and _DIGEST.fullmatch(digest) is not None
+    )
+    if not whole:
         raise ValueError
     return Record(
-        cluster=Cluster(tuple(keepers), cluster["threshold"], cluster["scheme"]),
+        cluster=Cluster(tuple(keepers), threshold, cluster["scheme"]),
         token=Token(nonce, ciphertext, digest),
         delivered=frozenset(delivered),
         finished=document["state"] == "finished",

@@ -48,6 +48,8 @@ def open_memory_dir(path: str, *, create: bool) -> int | None:
     ConfigError unless it lies in memory, belongs to the running user, is closed to everybody
     else, and is not a symbolic link.
     """
+    # A slash at the end would follow the link that O_NOFOLLOW refuses.
+    path = os.path.normpath(path)
     try:
         if create:
             try:

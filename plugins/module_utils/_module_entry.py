@@ -9,15 +9,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from ansible_collections.dayzero.spike.plugins.module_utils._bootstrap import Tools, run
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError, DayZeroError
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    ConfigError,
+    DayZeroError,
+    IdentityError,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._libraries import check_libraries
 from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
 from ansible_collections.dayzero.spike.plugins.module_utils._settings import (
     read_settings,
     readable_peers,
+    url_credentials,
 )
+from ansible_collections.dayzero.spike.plugins.module_utils._status_report import StatusReport
+
+if TYPE_CHECKING:
+    from ansible_collections.dayzero.spike.plugins.module_utils._session import Tools
 
 
 class Module(Protocol):
@@ -35,48 +44,96 @@ class Module(Protocol):
         """End with a failure."""
 
 
-def run_module(module: Module, step: Callable[[str], None] = lambda name: None) -> NoReturn:
-    """Run and end the process, with the same result shape whatever happens.
+_UNCHANGED = "Nothing was changed."
+# A status has no options for these: it says what a plain run would do.
+_PLAIN_RUN = {"verify": True, "init_verification_timeout": "30m", "force": False}
 
-    Nothing gets past it: ansible-core shows the text of an uncaught exception, also with no_log.
-    """
+
+def run_module(module: Module, step: Callable[[str], None] = lambda name: None) -> NoReturn:
+    """Run and end the process, with the same result shape whatever happens."""
     params = module.params
     report = RunReport(readable_peers(params["keeper_peers"]), params["nexus_api_url"])
-    failure: dict[str, Any] = {}
-    try:
+
+    def work() -> None:
         settings = read_settings(params)
-        tools = Tools(
-            clock=time.monotonic,
-            sleep=time.sleep,
-            now=lambda: datetime.now(timezone.utc),
-            mask=module.no_log_values.add,
-            step=step,
-        )
-        run(settings, tools, report, check=module.check_mode)
+        check_libraries()
+        # Imported only now: it imports the libraries.
+        from ansible_collections.dayzero.spike.plugins.module_utils._bootstrap import run
+
+        run(settings, _tools(module, step), report, check=module.check_mode)
+
+    failure = _failure_of(
+        work,
+        interrupted="Rerun bootstrap: it goes on where this run ended.",
+        defect="Rerunning bootstrap is safe.",
+    )
+    result = {**report.result(), **failure}
+    if module._diff:
+        would_deliver = module.check_mode and report.changed and not failure
+        result["diff"] = report.diff(would_deliver=would_deliver)
+    _end(module, result, failed=bool(failure))
+
+
+def show_status(module: Module) -> NoReturn:
+    """Tell how the cluster stands and end the process, with the same shape whatever happens."""
+    params = {**_PLAIN_RUN, **module.params}
+    report = StatusReport(readable_peers(params["keeper_peers"]), params["nexus_api_url"])
+
+    def work() -> None:
+        settings = read_settings(params)
+        check_libraries()
+        from ansible_collections.dayzero.spike.plugins.module_utils._status import inspect
+
+        inspect(settings, _tools(module), report)
+
+    failure = _failure_of(work, interrupted=_UNCHANGED, defect=_UNCHANGED)
+    _end(module, {**report.result(), **failure}, failed=bool(failure))
+
+
+def _tools(module: Module, step: Callable[[str], None] = lambda name: None) -> Tools:
+    from ansible_collections.dayzero.spike.plugins.module_utils._session import Tools
+
+    return Tools(
+        clock=time.monotonic,
+        sleep=time.sleep,
+        now=lambda: datetime.now(timezone.utc),
+        mask=module.no_log_values.add,
+        step=step,
+    )
+
+
+def _failure_of(work: Callable[[], None], *, interrupted: str, defect: str) -> dict[str, Any]:
+    """Do ``work``; what its failure adds to the result, nothing where it succeeds.
+
+    ``interrupted`` and ``defect`` say what the operator does after either. No exception gets past
+    this: ansible-core shows the text of an uncaught one, also with no_log.
+    """
+    try:
+        work()
     except DayZeroError as error:
         failure = {"msg": error.message, "code": error.code}
         if error.phase is not None:
             failure["phase"] = error.phase.value
-        if isinstance(error, ConfigError):
+        if isinstance(error, (ConfigError, IdentityError)) and error.option is not None:
             failure["option"] = error.option
+        return failure
     except KeyboardInterrupt:
-        failure = {
-            "msg": "Interrupted. Rerun bootstrap: it goes on where this run ended.",
-            "code": "retry_context_canceled",
-        }
+        return {"msg": f"Interrupted. {interrupted}", "code": "retry_context_canceled"}
     except BaseException as error:
         # Only where it happened is told: the text of an unknown exception could hold anything.
-        failure = {
+        return {
             "msg": (
                 f"A defect in dayzero.spike: unexpected {type(error).__name__}"
-                f" at {_place(error)}. Please report it. Rerunning bootstrap is safe."
+                f" at {_place(error)}. Please report it. {defect}"
             ),
             "code": "gen_general_failure",
         }
-    result = {**report.result(), **failure}
-    if module._diff:
-        result["diff"] = report.diff(would_deliver=module.check_mode and not failure)
-    if failure:
+    return {}
+
+
+def _end(module: Module, result: dict[str, Any], *, failed: bool) -> NoReturn:
+    module.no_log_values.update(url_credentials(module.params))
+    if failed:
         module.fail_json(**result)
     module.exit_json(**result)
 
@@ -91,4 +148,4 @@ def _place(error: BaseException) -> str:
     return place
 
 
-__all__ = ["Module", "run_module"]
+__all__ = ["Module", "run_module", "show_status"]

@@ -30,6 +30,8 @@ _VERIFY = "/v1/bootstrap/verify"
 _INTERVAL_SECONDS = 1.0
 # A Nexus that hangs on one request may answer the next.
 _REQUEST_SECONDS = 10.0
+# A request with less time than this is cut, and would hide what Nexus said before.
+_LEAST_SECONDS = 0.1
 
 
 class Nexus(enum.Enum):
@@ -131,7 +133,7 @@ def inquire(
         now = clock()
         definite = verdict.final or verdict.nexus in _DEFINITE
         again = max(now, asked + _INTERVAL_SECONDS)
-        if definite or enough(verdict) or again >= ends_at:
+        if definite or enough(verdict) or again > ends_at - _LEAST_SECONDS:
             return Inquiry(verdict, attempts, now - began)
         sleep(again - now)
 

@@ -104,6 +104,7 @@ class PendingKey:
                 os.write(descriptor, bytes(_LENGTH))
             finally:
                 os.close(descriptor)
+            self._step(f"{name}: overwritten")
             os.unlink(name, dir_fd=self._directory)
         except FileNotFoundError:
             return

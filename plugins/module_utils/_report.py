@@ -166,6 +166,11 @@ class RunReport:
         """Add a line to the log."""
         self._log.append(line)
 
+    @property
+    def failed_keepers(self) -> list[int]:
+        """The ids of the keepers whose last step failed, in id order."""
+        return [keeper.peer.id for keeper in self._keepers if keeper.failed]
+
     def keepers_message(self, step: Step, timeout: str) -> str:
         """The message for the keepers that failed in ``step``; ``timeout`` as it was given."""
         failed = [keeper for keeper in self._keepers if keeper.failed]
@@ -182,7 +187,7 @@ class RunReport:
         result: dict[str, Any] = {
             "changed": self.changed,
             "phase": self.phase.value,
-            "failed_keepers": [keeper.peer.id for keeper in failed],
+            "failed_keepers": self.failed_keepers,
             "keepers": [_entry(keeper) for keeper in self._keepers],
             "nexus": {
                 "url": self._nexus_api_url,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Clock
+from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import make_directory
 from ansible_collections.dayzero.spike.plugins.module_utils._duration import Duration
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     ConfigError,
@@ -38,7 +39,7 @@ def locked_state_dir(
     so a killed run leaves none. Raises ConfigError for a directory that cannot be used, and
     StateUnusable when another run still holds the lock after ``patience``.
     """
-    directory = _open_directory(path, create)
+    directory = open_state_dir(path, create=create)
     if directory is None:
         yield None
         return
@@ -55,16 +56,38 @@ def locked_state_dir(
         os.close(directory)
 
 
-def _open_directory(path: str, create: bool) -> int | None:
+def open_state_dir(path: str, *, create: bool) -> int | None:
+    """Open ``path`` without a lock and return its descriptor, which the caller closes.
+
+    It is made where ``create`` says so; else a missing one gives None. Raises ConfigError.
+    """
     try:
         if create:
-            os.makedirs(path, mode=0o755, exist_ok=True)
+            make_directory(path, mode=0o755)
         elif not os.path.lexists(path):
             return None
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         problem = (error.strerror or "unusable").lower()
     raise _unusable(path, problem)
+
+
+def is_locked(path: str, directory: int) -> bool:
+    """Whether a run is at work in ``path``, which is open as ``directory``; never waits.
+
+    A run that asks for its lock in this very moment finds it taken, and asks again.
+    """
+    lock = _open_lock(path, directory, create=False)
+    if lock is None:
+        return False
+    try:
+        # Shared, so that two who only look do not take each other for a run.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _open_lock(path: str, directory: int, create: bool) -> int | None:
@@ -105,4 +128,4 @@ def _take(
         sleep(min(_POLL_SECONDS, left))
 
 
-__all__ = ["NAME", "locked_state_dir"]
+__all__ = ["NAME", "is_locked", "locked_state_dir", "open_state_dir"]

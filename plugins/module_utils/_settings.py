@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -114,6 +114,15 @@ def readable_peers(keeper_peers: object) -> tuple[Peer, ...]:
     if not isinstance(keeper_peers, Sequence) or isinstance(keeper_peers, str):
         return ()
     return tuple(Peer(i, str(url).strip()) for i, url in enumerate(keeper_peers, 1))
+
+
+def url_credentials(params: Mapping[str, Any]) -> Iterator[str]:
+    """What stands before the ``@`` of URLs: refused, and yet not to be shown where URLs are."""
+    for url in (*(params["keeper_peers"] or ()), params["nexus_api_url"]):
+        before, at, _ = str(url).rpartition("@")
+        credentials = before.rpartition("//")[2]
+        if at and credentials:
+            yield credentials
 
 
 def _peers(urls: Sequence[str]) -> tuple[Peer, ...]:
@@ -278,4 +287,5 @@ __all__ = [
     "Settings",
     "read_settings",
     "readable_peers",
+    "url_credentials",
 ]

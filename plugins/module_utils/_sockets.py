@@ -100,7 +100,7 @@ class DeadlineTlsSocket(ssl.SSLSocket):
     """
 
     attempt: Attempt
-    _deaf_peer = False
+    _peer_left = False
 
     def work_for(self, attempt: Attempt) -> None:
         """From now on, the limits are those of ``attempt``."""
@@ -120,7 +120,7 @@ class DeadlineTlsSocket(ssl.SSLSocket):
     def send(self, data: Any, *args: Any, **kwargs: Any) -> int:
         """Write, within the attempt's time; to a peer that has closed, say that it was written."""
         self.settimeout(self.attempt.remaining())
-        if not self._deaf_peer:
+        if not self._peer_left:
             try:
                 return super().send(data, *args, **kwargs)
             except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
@@ -128,7 +128,7 @@ class DeadlineTlsSocket(ssl.SSLSocket):
                 # ended, and closes: the write can fail before the alert was read. What the peer
                 # said last is still there, and the caller gets it as soon as it reads. Since 3.10
                 # Python shows the failed write as an SSLEOFError.
-                self._deaf_peer = True
+                self._peer_left = True
         return len(data)
 
 

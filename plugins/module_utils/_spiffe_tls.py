@@ -83,16 +83,25 @@ class PeerTls:
         certificate = sock.getpeercert(binary_form=True)
         if certificate is None:
             raise _wrong_identity("it showed no certificate")
-        problem = ""
-        try:
-            spiffe_id = leaf_spiffe_id(x509.load_der_x509_certificate(certificate))
-        except ValueError as error:
-            problem = str(error)
-        if problem:
-            raise _wrong_identity(problem)
+        spiffe_id = _shown_id(certificate)
         if not self.rule.admits(spiffe_id):
             raise _wrong_identity(f"found {spiffe_id}, expected {self.rule}")
         return spiffe_id
+
+
+def _shown_id(certificate: bytes) -> SpiffeId:
+    problem = ""
+    leaf = None
+    try:
+        leaf = x509.load_der_x509_certificate(certificate)
+    except ValueError:
+        problem = "its certificate cannot be read"
+    if leaf is not None:
+        try:
+            return leaf_spiffe_id(leaf)
+        except ValueError as error:
+            problem = str(error)
+    raise _wrong_identity(problem)
 
 
 def _wrong_identity(problem: str) -> AttemptFailed:
@@ -135,27 +144,34 @@ def _context(identity: Identity, anchors: Iterable[x509.Certificate] | None) -> 
 
 def _load_svid(context: ssl.SSLContext, identity: Identity) -> None:
     if not hasattr(os, "memfd_create"):
-        raise IdentityError(
-            "This host cannot keep the SVID's key off the disk: its Python has no memory files"
-            " (os.memfd_create). Run the module on Linux."
-        )
-    # Python's ssl takes a certificate and key from a file only; this one never has a name.
-    with os.fdopen(os.memfd_create("svid", os.MFD_CLOEXEC), "wb") as memory:
-        memory.write(identity.private_key_pem)
-        for certificate in identity.chain:
-            memory.write(certificate.public_bytes(Encoding.PEM))
-        memory.flush()
-        problem = ""
-        try:
+        raise _no_memory_file("its Python has no os.memfd_create")
+    problem = None
+    try:
+        # Python's ssl takes a certificate and key from a file only; this one never has a name.
+        with os.fdopen(os.memfd_create("svid", os.MFD_CLOEXEC), "wb") as memory:
+            memory.write(identity.private_key_pem)
+            for certificate in identity.chain:
+                memory.write(certificate.public_bytes(Encoding.PEM))
+            memory.flush()
             context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
-        except ssl.SSLError as error:
-            problem = error.reason or "unusable"
-        if problem:
-            raise IdentityError(
-                f"OpenSSL refuses our SVID ({problem}): its key may be too short, or of a kind"
-                " that this host's policy forbids.",
-                code="spiffe_failed_to_extract_x509_svid",
-            )
+    except ssl.SSLError as error:
+        problem = IdentityError(
+            f"OpenSSL refuses our SVID ({error.reason or 'unusable'}): its key may be too short, or"
+            " of a kind that this host's policy forbids.",
+            code="spiffe_failed_to_extract_x509_svid",
+        )
+    except OSError as error:
+        # For example where the kernel forbids memory files (vm.memfd_noexec) or /proc is missing.
+        problem = _no_memory_file(error.strerror or "unknown error")
+    if problem is not None:
+        raise problem
+
+
+def _no_memory_file(why: str) -> IdentityError:
+    return IdentityError(
+        f"This host cannot keep the SVID's key off the disk: it gives us no memory file ({why})."
+        " Run the module on a Linux host with memfd_create and /proc."
+    )
 
 
 __all__ = ["PeerTls"]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import Step, ignore_step
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     AttemptFailed,
     Cause,
@@ -50,8 +51,11 @@ class Transport:
     environment's proxies, .netrc, CA bundles, cookies, and redirects.
     """
 
-    def __init__(self, tls: PeerTls, *, resolve: Resolve = resolve_with_system) -> None:
-        self._adapter = _SpiffeAdapter(tls, resolve)
+    def __init__(
+        self, tls: PeerTls, *, resolve: Resolve = resolve_with_system, step: Step = ignore_step
+    ) -> None:
+        """``step`` is told when a request has been written and its answer is still to come."""
+        self._adapter = _SpiffeAdapter(tls, resolve, step)
 
     def post(self, url: str, body: bytes, attempt: Attempt) -> Answer:
         """POST ``body``, as JSON, within the attempt's limits.
@@ -89,12 +93,17 @@ class Transport:
                             sent=True,
                         )
                     )
-            # urllib3 checks this by itself from 2.0 on.
-            if response.raw.length_remaining:
+            if not _is_complete(response.raw):
                 raise http.client.IncompleteRead(b"")
             return Answer(response.status_code, received)
         finally:
             response.close()
+
+
+def _is_complete(read: Any) -> bool:
+    # urllib3 compares the length by itself only from 2.0 on. An answer that ends where its
+    # connection does cannot be told from one that was cut short; SPIKE's never do.
+    return bool(read.chunked) or read.length_remaining == 0
 
 
 def _prepared(url: str, body: bytes) -> requests.PreparedRequest:
@@ -130,6 +139,7 @@ class _SpiffeConnection(urllib3.connection.HTTPSConnection):
 
     tls: PeerTls
     resolve: Resolve
+    step: Step
     current: _Current
 
     def connect(self) -> None:
@@ -151,7 +161,9 @@ class _SpiffeConnection(urllib3.connection.HTTPSConnection):
         assert isinstance(sock, DeadlineTlsSocket)
         sock.work_for(attempt)
         attempt.mark_sent()
-        return super().request(*args, **kwargs)
+        written = super().request(*args, **kwargs)
+        self.step(f"{self.host}:{self._port}: request written")
+        return written
 
     def _attempt(self) -> Attempt:
         attempt = self.current.attempt
@@ -189,12 +201,17 @@ class _SpiffePool(urllib3.HTTPSConnectionPool):
 class _SpiffeAdapter(HTTPAdapter):
     """A requests adapter whose connections are ours; one pool a peer."""
 
-    def __init__(self, tls: PeerTls, resolve: Resolve) -> None:
+    def __init__(self, tls: PeerTls, resolve: Resolve, step: Step) -> None:
         self._current = _Current()
         self._connection_class = type(
             "_BoundConnection",
             (_SpiffeConnection,),
-            {"tls": tls, "resolve": staticmethod(resolve), "current": self._current},
+            {
+                "tls": tls,
+                "resolve": staticmethod(resolve),
+                "step": staticmethod(step),
+                "current": self._current,
+            },
         )
         self._pools: dict[tuple[str, int], _SpiffePool] = {}
         self._pools_lock = threading.Lock()

@@ -25,9 +25,15 @@ description:
     third one that nobody drew.
 extends_documentation_fragment:
   - dayzero.spike._connection
+  - dayzero.spike._split
   - dayzero.spike._identity
   - dayzero.spike._directories
 attributes:
+  action_group:
+    description: Use C(group/dayzero.spike.cluster) in C(module_defaults) to set defaults for both.
+    support: full
+    membership:
+      - dayzero.spike.cluster
   check_mode:
     description: Can run in C(check_mode) and say what would change, without changing it.
     support: full
@@ -45,32 +51,6 @@ attributes:
     support: full
     platforms: linux
 options:
-  shamir_threshold:
-    description:
-      - Number of shards that together give the root key, 2 by default. At least 2 and at most the
-        number of keepers.
-      - SPIKE allows 1, with which each keeper holds the root key itself. That is refused here.
-      - Falls back to E(SPIKE_NEXUS_SHAMIR_THRESHOLD) on the target host.
-    type: int
-    default: 2
-    version_added: 0.1.0
-  shamir_shares:
-    description:
-      - Number of shards, by default the number of keepers, and refused when it is any other.
-      - Falls back to E(SPIKE_NEXUS_SHAMIR_SHARES) on the target host.
-    type: int
-    version_added: 0.1.0
-  share_scheme:
-    description:
-      - How the polynomial follows from the root key, V(circl-1.6.2) by default. It must be the one
-        of the Nexus in use. Nexus later splits the same key again by itself, and shards of two
-        polynomials recombine, without an error, to a wrong key.
-    type: str
-    choices:
-      circl-1.6.2: For SPIKE built since January 2026, that is releases after v0.8.0.
-      circl-1.6.1: For SPIKE v0.8.0 and older.
-    default: circl-1.6.2
-    version_added: 0.1.0
   verify:
     description:
       - Whether to wait at the end until SPIKE Nexus proves that it holds the root key, V(true) by
@@ -106,15 +86,6 @@ options:
     type: bool
     default: false
     version_added: 0.1.0
-  nexus_data_dir:
-    description:
-      - Data directory of SPIKE Nexus, where it is on the target host. When given and it holds a
-        Nexus database, drawing a new key is refused. Finishing an unfinished run is not. Not
-        looked at by default.
-      - Worth giving wherever possible. A Nexus that restarts and finds no shards answers as a new
-        one does, and only its database tells that there is something to lose.
-    type: path
-    version_added: 0.1.0
 requirements:
   - Python 3.9 or later
   - cryptography 3.4.8 or later
@@ -136,9 +107,8 @@ notes:
   - Environment variables are read on the target host, in the environment of the task. A variable
     that is set to nothing counts as not set. Proxy variables are ignored.
 seealso:
-  - plugin: dayzero.spike.spike_bootstrap
-    plugin_type: role
-    description: Prepares the host, runs this module and shows a table of keepers when it fails.
+  - module: dayzero.spike.spike_bootstrap_info
+    description: Says how a cluster stands and what this module would do, and changes nothing.
   - name: SPIKE
     description: The secrets manager that this module is day zero of.
     link: https://spike.ist/

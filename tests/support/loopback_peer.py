@@ -15,12 +15,22 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
     Authority,
     IssuedSvid,
 )
 
 _JOIN_SECONDS = 5.0
+
+
+def _has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this host has no IPv6 loopback")
 
 
 @dataclass(frozen=True)
@@ -38,13 +48,17 @@ class Request:
 
 
 class Conversation:
-    """One accepted connection: plain until ``secure``; ``peer`` is whose it is."""
+    """One accepted connection: plain until ``secure``.
+
+    ``peer`` is whose it is; ``received`` counts the bytes that came as data.
+    """
 
     def __init__(self, peer: Peer, accepted: socket.socket) -> None:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.peer = peer
         self._socket: socket.socket = accepted
-        self._received = b""
+        self.received = 0
+        self._unread = b""
 
     def secure(self, context: ssl.SSLContext) -> None:
         """Do the TLS handshake; raises OSError."""
@@ -57,25 +71,26 @@ class Conversation:
     def receive(self) -> bytes:
         """What arrived, after TLS; empty when the client has left."""
         data = self._socket.recv(65536)
+        self.received += len(data)
         self.peer.count(received=len(data))
         return data
 
     def request(self) -> Request | None:
         """The next request; None when the client has left."""
-        head = self._until(lambda: self._received.find(b"\r\n\r\n") + 1)
+        head = self._until(lambda: self._unread.find(b"\r\n\r\n") + 1)
         if not head:
             return None
-        text = self._received[: head + 1]
-        self._received = self._received[head + 3 :]
+        text = self._unread[: head + 1]
+        self._unread = self._unread[head + 3 :]
         length = next(
             int(line.partition(b":")[2])
             for line in text.split(b"\r\n")
             if line.lower().startswith(b"content-length:")
         )
-        if not self._until(lambda: len(self._received) >= length):
+        if not self._until(lambda: len(self._unread) >= length):
             return None
-        request = Request(text, self._received[:length])
-        self._received = self._received[length:]
+        request = Request(text, self._unread[:length])
+        self._unread = self._unread[length:]
         self.peer.requested(request)
         return request
 
@@ -118,7 +133,7 @@ class Conversation:
             data = self.receive()
             if not data:
                 return 0
-            self._received += data
+            self._unread += data
             found = enough()
         return found
 
@@ -127,13 +142,13 @@ Talk = Callable[[Conversation], None]
 
 
 class Peer:
-    """Listens on a port of 127.0.0.1 and has one ``talk`` with each client, on its own thread.
+    """Listens on loopback and has one ``talk`` with each client, on a thread of its own.
 
     A client that leaves (OSError) is no fault; anything else that a talk raises is raised by
     ``close``. ``received`` counts the bytes that came as data: after TLS, where there is TLS.
     """
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: Talk, address: str = "127.0.0.1") -> None:
         self.connections = 0
         self.handshakes = 0
         self.received = 0
@@ -144,9 +159,12 @@ class Peer:
         self._changed = threading.Condition()
         self._open: dict[Conversation, threading.Thread] = {}
         self._errors: list[Exception] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        six = ":" in address
+        self._listener = socket.create_server(
+            (address, 0), family=socket.AF_INET6 if six else socket.AF_INET, backlog=64
+        )
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.url = f"https://[{address}]:{self.port}" if six else f"https://{address}:{self.port}"
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -274,6 +292,7 @@ __all__ = [
     "Talk",
     "http_response",
     "load_svid",
+    "needs_ipv6",
     "over_tls",
     "replying",
     "server_context",

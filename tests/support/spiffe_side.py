@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -78,6 +79,20 @@ def attempt(seconds: float = 5.0, *, cut: float | None = None) -> Attempt:
     return Attempt(1, cut_at=cut_at, ends_at=now + seconds, clock=time.monotonic)
 
 
+class LateAttempt(Attempt):
+    """An attempt that holds its request back until ``event``, if one is given."""
+
+    def __init__(self, event: threading.Event | None, seconds: float = 5.0) -> None:
+        ends_at = time.monotonic() + seconds
+        super().__init__(1, cut_at=ends_at, ends_at=ends_at, clock=time.monotonic)
+        self._event = event
+
+    def mark_sent(self) -> None:
+        if self._event is not None:
+            assert self._event.wait(self.remaining())
+        super().mark_sent()
+
+
 def failure_of(act: Callable[[], object]) -> Failure:
     """The failure with which ``act`` ends; nothing of what caused it may hang on the exception."""
     with pytest.raises(AttemptFailed) as caught:
@@ -109,6 +124,7 @@ __all__ = [
     "KEEPER",
     "KEEPER_RULE",
     "SLACK",
+    "LateAttempt",
     "Timed",
     "attempt",
     "bootstrap_of",

@@ -64,7 +64,7 @@ def test_the_shards_are_those_of_the_split(scheme: str) -> None:
     shards = RootKey(SECRET).shards(2, 3, scheme)
     assert shards == split(SECRET, 2, 3, scheme)
     assert all(isinstance(shard, bytearray) for shard in shards)
-    assert recover({1: shards[0], 3: shards[2]}) == SECRET
+    assert recover({1: bytes(shards[0]), 3: bytes(shards[2])}) == SECRET
 
 
 def test_a_token_is_what_nexus_can_open_with_the_key() -> None:

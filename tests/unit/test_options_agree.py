@@ -30,9 +30,9 @@ PREFIX = "spike_bootstrap_"
 NOT_IN_THE_SETTINGS_FILE = {"force"}
 
 
-def _documentation_of_the_module() -> dict[str, Any]:
+def _documentation(module: str) -> dict[str, Any]:
     # Read as text: the module itself can be imported only where all that it runs is installed.
-    source = (ROOT / "plugins" / "modules" / "spike_bootstrap.py").read_text()
+    source = (ROOT / "plugins" / "modules" / f"{module}.py").read_text()
     found = re.search(r'^DOCUMENTATION = r"""\n(.*?)"""', source, re.DOTALL | re.MULTILINE)
     assert found, "the module has no DOCUMENTATION"
     documentation: dict[str, Any] = yaml.safe_load(found.group(1))
@@ -51,7 +51,8 @@ def _options_of_the_fragments(documentation: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-MODULE = _documentation_of_the_module()
+MODULE = _documentation("spike_bootstrap")
+INFO = _documentation("spike_bootstrap_info")
 SHARED = _options_of_the_fragments(MODULE)
 DOCUMENTED = {**SHARED, **MODULE["options"]}
 SPEC = bootstrap_arguments()
@@ -100,6 +101,18 @@ def test_documentation_and_argument_spec_have_the_same_options():
 
 def test_the_fragments_hold_the_shared_options():
     assert set(SHARED) == set(shared_arguments())
+
+
+def test_the_status_has_the_shared_options_and_no_others():
+    assert _options_of_the_fragments(INFO) == SHARED
+    assert "options" not in INFO
+
+
+def test_the_modules_that_share_options_are_one_action_group():
+    groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]
+    assert groups == {"cluster": ["spike_bootstrap", "spike_bootstrap_info"]}
+    for module in (MODULE, INFO):
+        assert module["attributes"]["action_group"]["membership"] == ["dayzero.spike.cluster"]
 
 
 def test_the_role_has_a_variable_for_each_option():

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a cluster's state means to its operator, and what a run would do about it: pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import GuardRefusal
+from ansible_collections.dayzero.spike.plugins.module_utils._guard import (
+    Decision,
+    Standing,
+    decide,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Nexus
+
+# A line that names more keepers than this is no longer read.
+_MOST_NAMED = 10
+
+
+class Next(enum.Enum):
+    """What a run without force would do now; the values are the result's ``next``."""
+
+    NOTHING = Decision.NOTHING.value
+    FINISH = Decision.FINISH.value
+    RESUME = Decision.RESUME.value
+    DRAW = Decision.DRAW.value
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run would do now, and one line on what it all means and what to do."""
+
+    next: Next
+    summary: str
+
+
+def foresee(standing: Standing, *, unreached: Sequence[int], running: bool) -> Outlook:
+    """What a run would do, by the very rules that it follows.
+
+    ``unreached`` are the ids of the keepers that failed the preflight. ``running``: a run is at
+    work at this moment, so the standing will be another one soon.
+    """
+    try:
+        step = Next(decide(standing, force=False).value)
+        meaning = _meaning(standing, step)
+    except GuardRefusal as refusal:
+        step = Next.REFUSE
+        meaning = f"Refused: {refusal.message}"
+    if running:
+        return Outlook(step, _progress(standing))
+    warning = _warning(standing, step, unreached)
+    return Outlook(step, f"{meaning} {warning}" if warning else meaning)
+
+
+def _progress(standing: Standing) -> str:
+    record = standing.record
+    so_far = ""
+    if record is not None and not record.finished:
+        total = len(record.cluster.keepers)
+        so_far = f" {len(record.delivered)} of {total} keepers are known to have their shard."
+    return f"Running: a bootstrap run is at work here.{so_far} Ask again when it has ended."
+
+
+def _meaning(standing: Standing, step: Next) -> str:
+    if step is Next.NOTHING:
+        return "Finished: Nexus proves the root key."
+    if step is Next.FINISH:
+        return (
+            "Unfinished: Nexus proves the root key, and only the journal does not say so yet;"
+            " rerun bootstrap, it sends nothing."
+        )
+    if step is Next.DRAW:
+        return f"Fresh: no run is remembered here, and {_nexus_of_a_fresh_one(standing)}."
+    record = standing.record
+    if record is None:
+        return (
+            "Unfinished: a root key was drawn and no shard of it is known to have been sent; rerun"
+            " bootstrap, it goes on with the same key."
+        )
+    lacking = [i for i in range(1, len(record.cluster.keepers) + 1) if i not in record.delivered]
+    if lacking:
+        lack = "lacks its" if len(lacking) == 1 else "lack their"
+        return (
+            f"Unfinished: {_named(lacking)} {lack} shard; rerun bootstrap, it goes on with the"
+            " same key."
+        )
+    return (
+        "Unfinished: every keeper has taken its shard, and Nexus does not prove the root key yet"
+        f" ({standing.verdict.detail}); rerun bootstrap, it goes on with the same key."
+    )
+
+
+def _nexus_of_a_fresh_one(standing: Standing) -> str:
+    if standing.verdict.nexus is Nexus.NOT_READY:
+        return "Nexus has no root key yet; run bootstrap"
+    return (
+        f"Nexus cannot be reached ({standing.verdict.detail}), as is normal for one that has not"
+        " been started; run bootstrap"
+    )
+
+
+def _warning(standing: Standing, step: Next, unreached: Sequence[int]) -> str:
+    if not unreached:
+        return ""
+    if step in (Next.DRAW, Next.RESUME):
+        return f"It sends nothing before it reaches {_named(unreached)}: see the hints."
+    left = len(standing.cluster.keepers) - len(unreached)
+    if step in (Next.NOTHING, Next.FINISH) and left < standing.cluster.threshold:
+        return (
+            f"Not reached: {_named(unreached)}. A Nexus that restarts now finds {left} keepers and"
+            f" needs {standing.cluster.threshold} to recover its key: see the hints."
+        )
+    return f"Not reached: {_named(unreached)}, see the hints."
+
+
+def _named(ids: Sequence[int]) -> str:
+    shown = ", ".join(str(i) for i in ids[:_MOST_NAMED])
+    more = len(ids) - _MOST_NAMED
+    rest = f" and {more} more" if more > 0 else ""
+    return f"{'keeper' if len(ids) == 1 else 'keepers'} {shown}{rest}"
+
+
+__all__ = ["Next", "Outlook", "foresee"]

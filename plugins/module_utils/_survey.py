@@ -1,0 +1,142 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can be learnt of a cluster without changing it: the part that a run and a status share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
+from ansible_collections.dayzero.spike.plugins.module_utils._guard import Standing
+from ansible_collections.dayzero.spike.plugins.module_utils._journal import Cluster
+from ansible_collections.dayzero.spike.plugins.module_utils._keeper import reach
+from ansible_collections.dayzero.spike.plugins.module_utils._keeper_steps import at_every_keeper
+from ansible_collections.dayzero.spike.plugins.module_utils._memory import Remembered
+from ansible_collections.dayzero.spike.plugins.module_utils._nexus import (
+    Inquiry,
+    Nexus,
+    Verdict,
+    ask,
+    inquire,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._report import NexusState, Step
+from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey, Token
+from ansible_collections.dayzero.spike.plugins.module_utils._session import Session
+from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer
+
+# The guard's question to Nexus, before anything is sent, takes no longer.
+_PROBE_SECONDS = 5.0
+# SPIKE Nexus keeps its database under this name in its data directory.
+_NEXUS_DATABASE = "spike.db"
+
+_NEXUS_STATES = {
+    Nexus.PROVED: NexusState.READY,
+    Nexus.NOT_READY: NexusState.NOT_READY,
+    Nexus.OTHER_KEY: NexusState.OTHER_KEY,
+}
+
+
+def take_standing(session: Session, remembered: Remembered) -> Standing:
+    """How the cluster stands, given what an earlier run left; asks Nexus, within 5 seconds.
+
+    Raises ConfigError where ``nexus_data_dir`` cannot be read.
+    """
+    settings = session.settings
+    verdict = _probe(session, remembered)
+    return Standing(
+        cluster=Cluster(
+            tuple(peer.url for peer in settings.peers),
+            settings.shamir_threshold,
+            settings.share_scheme,
+        ),
+        nexus_api_url=settings.nexus_api_url,
+        record=remembered.record,
+        pending_for=remembered.key_for,
+        verdict=verdict,
+        database=_nexus_database(settings.nexus_data_dir),
+    )
+
+
+def _probe(session: Session, remembered: Remembered) -> Verdict:
+    if remembered.record is not None:
+        token = remembered.record.token
+    elif remembered.key is not None:
+        token = remembered.key.seal()
+    else:
+        # Sealed under a key that nobody else has ever seen, so Nexus can only say whether it
+        # holds a key at all.
+        with RootKey.draw() as nobodys:
+            token = nobodys.seal()
+    inquiry = inquire_of_nexus(
+        session,
+        token,
+        session.within(_PROBE_SECONDS),
+        enough=lambda verdict: verdict.nexus is not Nexus.UNCLEAR,
+    )
+    return inquiry.verdict
+
+
+def inquire_of_nexus(
+    session: Session, token: Token, seconds: float, *, enough: Callable[[Verdict], bool]
+) -> Inquiry:
+    """Ask Nexus about ``token``, as ``inquire`` does, and report what it said last."""
+    tools = session.tools
+
+    def ask_once(attempt: Attempt) -> Verdict:
+        tools.step("nexus: before question")
+        verdict = ask(session.nexus, session.settings.nexus_api_url, token, attempt)
+        tools.step("nexus: answered")
+        return verdict
+
+    inquiry = inquire(ask_once, enough, seconds=seconds, clock=tools.clock, sleep=tools.sleep)
+    session.report.nexus(
+        _NEXUS_STATES.get(inquiry.verdict.nexus, NexusState.UNREACHABLE),
+        inquiry.verdict.detail,
+        attempts=inquiry.attempts,
+        elapsed=inquiry.elapsed,
+    )
+    return inquiry
+
+
+def reach_keepers(session: Session) -> None:
+    """Reach every keeper; raises KeepersFailed, and the report says which failed and why."""
+
+    def work(peer: Peer, attempt: Attempt) -> None:
+        session.tools.step(f"keeper {peer.id}: before preflight")
+        reach(session.keepers, peer, attempt)
+        session.tools.step(f"keeper {peer.id}: preflight answered")
+
+    at_every_keeper(
+        Step.REACH,
+        session.settings.peers,
+        work,
+        settings=session.settings,
+        limit=session.keeper_limit(),
+        runner=session.workers,
+        report=session.report,
+    )
+
+
+def _nexus_database(directory: str | None) -> str | None:
+    """The path of the Nexus database in ``directory``, None where there is none."""
+    if directory is None:
+        return None
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        problem = (error.strerror or "unreadable").lower()
+        raise ConfigError(
+            "nexus_data_dir",
+            f"{directory} cannot be read: {problem}; whether Nexus has data decides whether a new"
+            " root key may be drawn",
+        ) from None
+    return os.path.join(directory, _NEXUS_DATABASE) if _NEXUS_DATABASE in names else None
+
+
+__all__ = ["inquire_of_nexus", "reach_keepers", "take_standing"]

@@ -1,0 +1,220 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""ansible-playbook dies by SIGKILL while shards are under way; the next one ends on the same key.
+
+Ansible's workers lead sessions of their own, so a controller that is killed leaves the module
+behind, as a lost SSH connection does: it works on, holds the lock, and the rerun waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.dayzero.spike.tests.support.module_forks import Forks
+from ansible_collections.dayzero.spike.tests.support.rerun_world import World, world
+
+pytestmark = pytest.mark.slow
+
+_SECONDS = 60
+# Every 0.2 s another attempt, for 18 s: whoever is stalled is served at once when it is healed.
+_PATIENT = {
+    "keeper_timeout": "20s",
+    "keeper_max_retries": 90,
+    "keeper_retry_initial_interval": "200ms",
+    "keeper_retry_max_interval": "200ms",
+}
+_STALLED = {"delay": "60s", "when": "deliver"}
+
+
+@pytest.fixture
+def cluster() -> Iterator[World]:
+    with Forks() as forks, world(forks) as cluster:
+        yield cluster
+
+
+class Controllers:
+    """Starts ansible-playbook, each in a process group of its own; ends what is left of them."""
+
+    def __init__(self, cluster: World, directory: Path) -> None:
+        options = cluster.options(**_PATIENT)
+        peers = options.pop("keeper_peers")
+        inventory = {
+            "spike_keepers": {
+                "hosts": {
+                    f"keeper{number}": {"spike_keeper_url": url}
+                    for number, url in enumerate(peers, 1)
+                }
+            },
+            "spike_bootstrap": {
+                "hosts": {"bootstrap": {"ansible_connection": "local"}},
+                "vars": {
+                    "spike_bootstrap_manage_host": False,
+                    **{f"spike_bootstrap_{name}": value for name, value in options.items()},
+                },
+            },
+        }
+        self._inventory = directory / "inventory.yml"
+        self._inventory.write_text(yaml.safe_dump(inventory))
+        self._output = directory / "output"
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        program = Path(sys.executable).parent / "ansible-playbook"
+        with self._output.open("wb") as output:
+            controller = subprocess.Popen(
+                [program, "-i", self._inventory, "dayzero.spike.day_zero"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._started.append(controller)
+        return controller
+
+    def play(self) -> str:
+        """Run it to its good end; returns its output."""
+        assert self.start().wait(_SECONDS) == 0, self._output.read_text()
+        return self._output.read_text()
+
+    def close(self) -> None:
+        for controller in self._started:
+            controller.kill()
+            controller.wait(_SECONDS)
+
+
+@pytest.fixture
+def controllers(cluster: World, tmp_path: Path) -> Iterator[Controllers]:
+    controllers = Controllers(cluster, tmp_path)
+    yield controllers
+    controllers.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that ``pid`` has started, and those that they have."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def kill_alone(controller: subprocess.Popen[bytes]) -> None:
+    controller.kill()
+
+
+def kill_group(controller: subprocess.Popen[bytes]) -> None:
+    os.killpg(controller.pid, signal.SIGKILL)
+
+
+def kill_with_the_module(controller: subprocess.Popen[bytes]) -> None:
+    with contextlib.ExitStack() as opened:
+        family = []
+        for pid in descendants(controller.pid):
+            family.append(os.pidfd_open(pid))
+            opened.callback(os.close, family[-1])
+        kill_group(controller)
+        for process in family:
+            # Those of its group have just died.
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        for process in family:
+            assert select.select([process], [], [], _SECONDS)[0]
+
+
+def is_locked(cluster: World) -> bool:
+    with (cluster.state_dir / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def kill_while_keeper_3_stalls(
+    cluster: World,
+    controllers: Controllers,
+    kill: Callable[[subprocess.Popen[bytes]], None],
+) -> None:
+    """Keepers 1 and 2 have their shards, keeper 3 says nothing, and the controller is killed."""
+    cluster.keepers[2].inject(_STALLED)
+    controller = controllers.start()
+    for keeper in cluster.keepers:
+        assert keeper.stats.wait_for(lambda stats: stats.shard_requests > 0, _SECONDS)
+    assert controller.poll() is None
+    kill(controller)
+    assert controller.wait(_SECONDS) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("kill", "module_lives"),
+    [(kill_alone, True), (kill_group, True), (kill_with_the_module, False)],
+    ids=["the controller alone", "its process group", "the module too"],
+)
+def test_a_killed_controller_is_followed_by_one_that_ends_on_the_same_key(
+    kill: Callable[[subprocess.Popen[bytes]], None],
+    module_lives: bool,
+    cluster: World,
+    controllers: Controllers,
+    record_property: Callable[[str, object], None],
+) -> None:
+    kill_while_keeper_3_stalls(cluster, controllers, kill)
+    # Only the process that is left behind can hold it.
+    assert is_locked(cluster) is module_lives
+    cluster.keepers[2].heal()
+    rerun = controllers.play()
+    cluster.assert_one_key()
+    cluster.assert_bootstrapped()
+    again = controllers.play()
+    assert "changed=1" not in again
+    assert "failed=0" in again
+    cluster.assert_one_key()
+    # Whoever was left behind had finished before the rerun had the lock.
+    assert ("changed=1" in rerun) is not module_lives
+    left = "finished by itself" if module_lives else "died too, the rerun finished"
+    record_property("table", f"crash: {kill.__name__}: the module {left}; one key")
+
+
+def test_a_rerun_waits_for_the_module_that_a_killed_controller_left_behind(
+    cluster: World, controllers: Controllers, tmp_path: Path
+) -> None:
+    kill_while_keeper_3_stalls(cluster, controllers, kill_group)
+    with Forks() as forks:
+        rerun = forks.start(cluster.arguments(**_PATIENT))
+        # The last step before it asks for the lock, which is not free before keeper 3 is healed.
+        rerun.until("phase guard")
+        assert is_locked(cluster)
+        questions = cluster.nexus.stats.verify_requests
+        cluster.keepers[2].heal()
+        ended = rerun.end()
+    assert ended.result["phase"] == "done"
+    assert not ended.result["changed"], "it did not find the other run finished"
+    assert cluster.nexus.stats.verify_requests > questions
+    cluster.assert_one_key()
+    cluster.assert_bootstrapped()
+
+
+def test_a_rerun_that_waits_too_long_for_the_lock_says_whose_it_is(
+    cluster: World, controllers: Controllers
+) -> None:
+    kill_while_keeper_3_stalls(cluster, controllers, kill_group)
+    refused = cluster.run(keeper_timeout="300ms").result
+    assert (refused["phase"], refused["code"]) == ("guard", "bootstrap_locked")
+    assert refused["msg"] == (
+        f"Another bootstrap run holds {cluster.state_dir / 'lock'} and did not end within 300ms."
+        " Wait for it to end and rerun bootstrap."
+    )
+    cluster.keepers[2].heal()
+    assert cluster.run().result["phase"] == "done"
+    cluster.assert_bootstrapped()

@@ -1,0 +1,128 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The day-zero playbook with settings from an inventory, as an operator keeps them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._description import (
+    describe,
+    inventory,
+)
+from ansible_collections.dayzero.spike.tests.support.ansible_run import PlaybookRun, run_day_zero
+from ansible_collections.dayzero.spike.tests.support.module_host import Host
+from ansible_collections.dayzero.spike.tests.support.module_run import assert_whole
+
+pytestmark = pytest.mark.slow
+
+
+def day_zero(host: Host, *arguments: str, **group_vars: Any) -> PlaybookRun:
+    """Run the playbook; ``group_vars`` are those of the group ``all``."""
+    written = inventory(describe(host.sandbox, host.state_dir, host.runtime_dir))
+    path = host.directory / "inventory" / "hosts.yml"
+    (path.parent / "group_vars").mkdir(parents=True)
+    path.write_text(written)
+    # A JSON text is a YAML text.
+    (path.parent / "group_vars" / "all.yml").write_text(json.dumps(group_vars))
+    return run_day_zero(
+        path, *arguments, environment=host.environment, kept=host.directory / "results"
+    )
+
+
+def test_the_playbook_gives_the_cluster_its_key(host: Host) -> None:
+    run = day_zero(host)
+    assert run.returncode == 0, run.output
+    (result,) = run.results
+    assert_whole(result)
+    assert (result["phase"], result["changed"]) == ("done", True)
+    assert host.nexus_holds(host.root_key(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("group_vars", "arguments", "shown", "seconds"),
+    [
+        ({"spike_bootstrap_keeper_timeout": "1s"}, [], "1s timeout", 1),
+        ({"spike_bootstrap_keeper_timeout": "2500ms"}, [], "2500ms timeout", 2.5),
+        (
+            {"spike_bootstrap_keeper_timeout": "1s"},
+            ["-e", "spike_bootstrap_keeper_timeout=2"],
+            "2s timeout",
+            2,
+        ),
+        ({"spike_bootstrap_timeout": "2s"}, [], "the whole run's 2s timeout", 2),
+    ],
+    ids=["group_vars", "other group_vars", "extra vars win", "the whole run's time"],
+)
+def test_the_inventory_decides_how_long_a_keeper_is_waited_for(
+    group_vars: dict[str, Any],
+    arguments: list[str],
+    shown: str,
+    seconds: float,
+    make_host: Callable[..., Host],
+) -> None:
+    host = make_host({3: {"stall_tls": True}})
+    run = day_zero(host, *arguments, **group_vars)
+    assert run.returncode == 2, run.output
+    (result,) = run.results
+    assert_whole(result)
+    url = host.sandbox.keepers[2].url
+    message = (
+        f"Failed to reach keeper 3 at {url} after 5 attempts ({shown}): TLS handshake timed out"
+        " (the TLS handshake did not end in time). Ensure all keepers are running and rerun"
+        " bootstrap."
+    )
+    assert result["msg"] == message
+    # What is left of the whole run's time is a little less than all of it.
+    assert seconds - 0.5 < result["keepers"][2]["elapsed"] <= seconds + 0.5
+    assert message in run.output
+    assert host.shard_requests() == 0
+
+
+def test_a_failure_shows_one_table_of_all_keepers_and_then_the_message(
+    make_host: Callable[..., Host],
+) -> None:
+    host = make_host({1: {"refuse": True}, 3: {"status": 404}})
+    run = day_zero(host, spike_bootstrap_keeper_timeout="1s")
+    assert run.returncode == 2
+    rows = [line.strip().strip('",') for line in run.output.splitlines()]
+    (heading,) = (index for index, row in enumerate(rows) if row.startswith("id "))
+    urls = [re.escape(keeper.url) for keeper in host.sandbox.keepers]
+    table = [
+        r"id +url +state +attempts +cause +what to do",
+        rf"1 +{urls[0]} +unreachable +5 +connection_refused +\S.*\.",
+        rf"2 +{urls[1]} +reached +1 +- +-",
+        rf"3 +{urls[2]} +rejected +1 +http_status +\S.*\.",
+    ]
+    for pattern, row in zip(table, rows[heading:]):
+        assert re.fullmatch(pattern, row)
+    assert "Failed to reach 2 of 3 keepers:" in run.output
+
+
+def test_the_number_of_attempts_comes_from_the_inventory_as_well(
+    make_host: Callable[..., Host],
+) -> None:
+    host = make_host({2: {"plain_http": True}})
+    run = day_zero(
+        host,
+        spike_bootstrap_keeper_max_retries=3,
+        spike_bootstrap_keeper_retry_initial_interval="50ms",
+        spike_bootstrap_keeper_retry_max_interval="60ms",
+    )
+    (result,) = run.results
+    assert result["keepers"][1]["attempts"] == 3
+    assert host.sandbox.keepers[1].stats.connections == 3
+
+
+def test_a_check_of_the_playbook_sends_nothing(host: Host) -> None:
+    run = day_zero(host, "--check")
+    assert run.returncode == 0, run.output
+    (result,) = run.results
+    assert (result["phase"], result["changed"]) == ("reach", True)
+    assert host.shard_requests() == 0

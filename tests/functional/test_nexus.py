@@ -1,0 +1,197 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Nexus at the two ends of a run: what it says before anything is sent, and the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import NEXUS_0_8_0
+from ansible_collections.dayzero.spike.tests.support.ansible_run import run_through_ansible
+from ansible_collections.dayzero.spike.tests.support.module_host import Host
+from ansible_collections.dayzero.spike.tests.support.module_run import ModuleRun, assert_whole
+
+pytestmark = pytest.mark.slow
+
+OTHER_KEY = bytes(31) + b"\7"
+
+
+def assert_refused(host: Host, run: ModuleRun, code: str, sent_before: int = 0) -> None:
+    assert_whole(run.result)
+    assert (run.result["failed"], run.result["changed"]) == (True, False)
+    assert (run.result["phase"], run.result["code"]) == ("guard", code)
+    assert run.result["log"] == []
+    assert host.shard_requests() == sent_before
+
+
+def lose_all_shards(host: Host) -> None:
+    """Everything restarts at once: nobody has a key, and Nexus has its database."""
+    host.sandbox.nexus.stop()
+    for keeper in host.sandbox.keepers:
+        keeper.restart()
+    host.sandbox.nexus.start()
+
+
+def test_a_nexus_that_is_started_after_the_delivery_proves_the_key(host: Host) -> None:
+    host.sandbox.nexus.stop()
+    with host.start() as started:
+        for keeper in host.sandbox.keepers:
+            assert keeper.stats.wait_for(lambda stats: stats.shard_requests > 0)
+        host.sandbox.nexus.start()
+        run = started.finish()
+    assert_whole(run.result)
+    assert (run.result["phase"], run.result["changed"]) == ("done", True)
+    assert run.result["nexus"]["state"] == "ready"
+    assert run.result["nexus"]["attempts"] > 1
+    assert host.nexus_holds(host.root_key(1, 3))
+
+
+def test_a_nexus_of_v0_8_0_that_listens_only_with_its_key_proves_it(
+    make_host: Callable[..., Host],
+) -> None:
+    host = make_host(nexus_behaviour=NEXUS_0_8_0, scheme="circl-1.6.1")
+    assert host.run(run_through_ansible).result["nexus"]["state"] == "ready"
+    assert host.nexus_holds(host.root_key(2, 3))
+    again = host.run()
+    assert (again.result["changed"], again.result["phase"]) == (False, "done")
+
+
+def test_a_nexus_with_another_key_is_left_alone(host: Host) -> None:
+    host.sandbox.nexus.hold(OTHER_KEY)
+    run = host.run(run_through_ansible)
+    assert_refused(host, run, "state_already_initialized")
+    assert run.result["nexus"]["state"] == "other_key"
+    assert f"Nexus at {host.sandbox.nexus.url} already holds a root key" in run.result["msg"]
+    assert not (host.state_dir / "journal.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "shown"),
+    [
+        ({"wrong_identity": "spiffe://spike.ist/spike/keeper"}, "found spiffe://spike.ist/spike/k"),
+        ({"untrusted": True}, "an authority that is not in the trust bundle"),
+        ({"expired": True}, "the certificate has expired"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_not_nexus_is_not_asked(
+    fault: dict[str, object], shown: str, make_host: Callable[..., Host]
+) -> None:
+    host = make_host({"nexus": fault})
+    run = host.run()
+    assert_refused(host, run, "spiffe_invalid_spiffe_id")
+    assert shown in run.result["msg"]
+    assert host.sandbox.nexus.stats.connections > 0
+    assert host.sandbox.nexus.stats.http_bytes == 0
+
+
+def test_a_nexus_that_refuses_our_svid_is_told_of(make_host: Callable[..., Host]) -> None:
+    host = make_host({"nexus": {"refuse_identity": True}})
+    assert_refused(host, host.run(), "access_unauthorized")
+
+
+@pytest.mark.parametrize("status", [404, 429], ids=str)
+def test_an_answer_that_may_come_of_a_nexus_with_a_key_is_no_leave_to_send(
+    status: int, make_host: Callable[..., Host]
+) -> None:
+    host = make_host({"nexus": {"status": status}})
+    run = host.run()
+    assert_refused(host, run, "state_not_ready")
+    assert f"status {status}" in run.result["msg"]
+
+
+def test_a_nexus_that_never_comes_up_is_told_of_after_the_delivery(host: Host) -> None:
+    host.sandbox.nexus.stop()
+    run = host.run(run_through_ansible, init_verification_timeout="1500ms")
+    assert_whole(run.result)
+    assert (run.result["phase"], run.result["changed"]) == ("verify", True)
+    nexus = run.result["nexus"]
+    assert (nexus["state"], run.result["code"]) == ("unreachable", "state_not_ready")
+    requests = "1 request" if nexus["attempts"] == 1 else f"{nexus['attempts']} requests"
+    assert run.result["msg"] == (
+        f"All shards are delivered, but Nexus at {host.sandbox.nexus.url} did not prove the root"
+        f" key within 1500ms ({requests}): connection refused. Check that Nexus runs and has the"
+        " same keepers in SPIKE_NEXUS_KEEPER_PEERS, and rerun bootstrap: it goes on with the same"
+        " key."
+    )
+    root_key = host.root_key(1, 2)
+
+    host.sandbox.nexus.start()
+    again = host.run()
+    assert (again.result["phase"], again.result["nexus"]["state"]) == ("done", "ready")
+    assert host.nexus_holds(root_key)
+
+
+def test_without_verify_the_proof_is_left_out_and_the_guard_is_not(host: Host) -> None:
+    result = host.run(verify=False).result
+    assert_whole(result)
+    assert (result["phase"], result["changed"]) == ("done", True)
+    # The guard's probe, and nothing after the delivery.
+    assert result["nexus"]["state"] == "not_ready"
+    assert host.sandbox.nexus.stats.verify_requests == 1
+    assert result["log"][-1].startswith("Nexus was not asked to prove the root key")
+
+
+def test_without_verify_a_nexus_with_a_key_is_left_alone_as_well(host: Host) -> None:
+    host.sandbox.nexus.hold(OTHER_KEY)
+    assert_refused(host, host.run(verify=False), "state_already_initialized")
+
+
+def test_a_finished_cluster_whose_nexus_lost_its_key_is_left_alone(host: Host) -> None:
+    host.run()
+    lose_all_shards(host)
+    run = host.run()
+    assert_refused(host, run, "state_not_ready", sent_before=3)
+    assert run.result["nexus"]["state"] == "not_ready"
+    assert "was bootstrapped before, and Nexus at" in run.result["msg"]
+
+
+def test_a_finished_cluster_whose_nexus_is_down_is_left_alone(host: Host) -> None:
+    host.run()
+    host.sandbox.nexus.stop()
+    run = host.run()
+    assert_refused(host, run, "state_not_ready", sent_before=3)
+    assert run.result["nexus"]["state"] == "unreachable"
+
+
+def test_force_draws_a_new_key_where_a_run_is_refused(host: Host) -> None:
+    host.run()
+    before = host.root_key(1, 2)
+    lose_all_shards(host)
+    result = host.run(force=True).result
+    assert (result["phase"], result["changed"]) == ("done", True)
+    after = host.root_key(1, 2)
+    assert after != before
+    assert host.nexus_holds(after)
+    # What the documentation of force says is lost.
+    assert host.sandbox.nexus.data_unreadable
+
+
+def test_force_changes_nothing_where_a_run_is_not_refused(host: Host) -> None:
+    host.run()
+    before = host.shards()
+    again = host.run(force=True).result
+    assert (again["phase"], again["changed"]) == ("done", False)
+    assert host.shards() == before
+
+
+def test_no_key_is_drawn_beside_a_nexus_database(host: Host) -> None:
+    data_dir = host.directory / "data"
+    data_dir.mkdir()
+    (data_dir / "spike.db").touch()
+    run = host.run(run_through_ansible, nexus_data_dir=str(data_dir))
+    assert_refused(host, run, "state_already_initialized")
+    assert f"nexus_data_dir holds the database {data_dir}/spike.db" in run.result["msg"]
+
+
+def test_the_database_does_not_keep_an_unfinished_run_from_ending(host: Host) -> None:
+    # Nexus came up after the delivery, and so has made its database.
+    data_dir = str(host.sandbox.nexus.data_dir)
+    host.run(verify=False, nexus_data_dir=data_dir)
+    assert host.sandbox.nexus.wait_initialised()
+    assert host.sandbox.nexus.data_dir.joinpath("spike.db").exists()
+    result = host.run(nexus_data_dir=data_dir).result
+    assert (result["phase"], result["nexus"]["state"]) == ("done", "ready")

@@ -1,0 +1,164 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Key and shards: nowhere that they must not be, however much Ansible is told to show."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+from ansible_collections.dayzero.spike.tests.support.ansible_run import run_through_ansible
+from ansible_collections.dayzero.spike.tests.support.module_host import Host
+from ansible_collections.dayzero.spike.tests.support.module_run import (
+    assert_whole,
+    files_below,
+    run_directly,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def spellings(secret: bytes) -> Iterator[bytes]:
+    """The forms in which 32 bytes could show up anywhere."""
+    numbers = list(secret)
+    for text in (
+        secret.hex(),
+        secret.hex().upper(),
+        ":".join(f"{number:02x}" for number in numbers),
+        base64.b64encode(secret).decode().rstrip("="),
+        base64.urlsafe_b64encode(secret).decode().rstrip("="),
+        json.dumps(numbers)[1:-1],
+        json.dumps(numbers, separators=(",", ":"))[1:-1],
+        " ".join(map(str, numbers)),
+        "\n".join(map(str, numbers)),
+        repr(secret)[2:-1],
+        str(int.from_bytes(secret, "big")),
+    ):
+        yield text.encode()
+    yield secret
+
+
+def where_shown(host: Host, texts: dict[str, bytes]) -> list[str]:
+    """Which of ``texts``, by name, show the key or one of the shards."""
+    secrets = [host.root_key(1, 2), *host.shards().values()]
+    assert len(secrets) == 4
+    forms = [form for secret in secrets for form in spellings(secret)]
+    # A list that Ansible prints over many lines is looked for as one line, too.
+    return [
+        name
+        for name, text in texts.items()
+        if any(form in text or form in b" ".join(text.split()) for form in forms)
+    ]
+
+
+def everything_written(host: Host) -> dict[str, bytes]:
+    return files_below(host.state_dir, host.runtime_dir, host.home, host.temporary)
+
+
+def test_nothing_that_ansible_prints_or_leaves_shows_a_secret(host: Host) -> None:
+    # With this, Ansible leaves what it sends to the host and what it runs there.
+    host.environment["ANSIBLE_KEEP_REMOTE_FILES"] = "1"
+    run = run_through_ansible(
+        host.options(), environment=host.environment, diff=True, flags=["-vvv"]
+    )
+    assert run.result["phase"] == "done"
+    written = everything_written(host)
+    assert any("AnsiballZ_spike_bootstrap" in name for name in written)
+    texts = {**written, "stdout": run.stdout.encode(), "stderr": run.stderr.encode()}
+    assert where_shown(host, texts) == []
+
+
+def test_nothing_of_a_run_that_fails_shows_a_secret(host: Host) -> None:
+    # Worse than any crash: the shard was taken, and the answer to it is nonsense.
+    host.sandbox.keepers[1].inject({"garbage": True, "when": "deliver"})
+    run = run_through_ansible(
+        host.options(keeper_timeout="1s"),
+        environment=host.environment,
+        diff=True,
+        flags=["-vvv"],
+    )
+    assert run.result["phase"] == "deliver"
+    texts = files_below(host.state_dir, host.home, host.temporary)
+    texts |= {"stdout": run.stdout.encode(), "stderr": run.stderr.encode()}
+    assert where_shown(host, texts) == []
+
+
+# The result is made to hold the key and every shard, in the spellings that masking knows.
+_LEAK = """
+import base64
+from ansible_collections.dayzero.spike.plugins.module_utils import _report, _root_key
+leaked = []
+split, result = _root_key.split, _report.RunReport.result
+def leaking_split(key, *arguments):
+    shards = split(key, *arguments)
+    for secret in (key, *shards):
+        leaked.extend([secret.hex(), base64.b64encode(secret).decode(), str(list(secret))])
+    return shards
+_root_key.split = leaking_split
+_report.RunReport.result = lambda self: {**result(self), "leaked": leaked}
+"""
+
+
+def test_a_secret_that_came_into_the_result_would_be_masked(host: Host) -> None:
+    run = run_directly(host.options(), environment=host.environment, prelude=_LEAK)
+    assert run.result["phase"] == "done"
+    assert len(run.result["leaked"]) == 12
+    assert where_shown(host, {"stdout": run.stdout.encode()}) == []
+
+
+def test_a_finished_run_leaves_the_journal_and_the_lock_and_no_key(host: Host) -> None:
+    before = files_below(host.home, host.temporary)
+    assert host.run().result["phase"] == "done"
+    assert files_below(host.home, host.temporary) == before
+    assert list(host.runtime_dir.iterdir()) == []
+    assert sorted(path.name for path in host.state_dir.iterdir()) == ["journal.json", "lock"]
+    assert where_shown(host, files_below(host.state_dir)) == []
+
+
+def test_the_key_of_an_unfinished_run_lies_in_its_private_file_alone(host: Host) -> None:
+    before = files_below(host.home, host.temporary)
+    result = host.run(verify=False).result
+    assert (result["phase"], result["changed"]) == ("done", True)
+    assert host.sandbox.nexus.wait_initialised()
+    (kept,) = host.runtime_dir.iterdir()
+    assert kept.stat().st_mode & 0o7777 == 0o600
+    assert files_below(host.home, host.temporary) == before
+    # This also shows that the search finds what is there.
+    assert where_shown(host, everything_written(host)) == [str(kept)]
+
+
+def test_the_run_that_finishes_it_removes_that_file(host: Host) -> None:
+    host.run(verify=False)
+    assert list(host.runtime_dir.iterdir()) != []
+    assert host.sandbox.nexus.wait_initialised()
+    result = host.run().result
+    assert (result["changed"], result["nexus"]["state"]) == (False, "ready")
+    assert list(host.runtime_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "function"),
+    [("_schedule", "start_times"), ("_root_key", "split"), ("_guard", "decide")],
+    ids=["while reaching", "with the key in hand", "in the guard"],
+)
+def test_a_defect_of_ours_is_one_clean_message_without_its_text(
+    room: str, function: str, host: Host
+) -> None:
+    prelude = f"""
+from ansible_collections.dayzero.spike.plugins.module_utils import {room}
+def defective(*arguments, **named):
+    raise RuntimeError("secret-text")
+{room}.{function} = defective
+"""
+    run = run_directly(host.options(), environment=host.environment, prelude=prelude)
+    assert_whole(run.result)
+    assert run.result["code"] == "gen_general_failure"
+    assert run.result["msg"].startswith("A defect in dayzero.spike: unexpected RuntimeError at ")
+    assert "secret-text" not in run.output
+    assert "Traceback" not in run.output
+    assert run.stderr == ""
+    assert host.shard_requests() == 0

@@ -1,0 +1,173 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One run of ``spike_bootstrap`` as a process of its own, and what is known of it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+MODULE = "dayzero.spike.spike_bootstrap"
+_PYTHON_MODULE = "ansible_collections.dayzero.spike.plugins.modules.spike_bootstrap"
+# Only a run that hangs meets it.
+PATIENCE_SECONDS = 60
+
+Result = dict[str, Any]
+
+_ALWAYS = {"changed", "phase", "failed_keepers", "keepers", "nexus", "resumed", "log"}
+_ON_FAILURE = {"failed", "msg", "code"}
+_OF_A_KEEPER = {"id", "url", "state", "attempts", "elapsed", "cause", "detail", "hint"}
+_OF_NEXUS = {"url", "state", "attempts", "elapsed", "detail"}
+
+
+@dataclass(frozen=True)
+class ModuleRun:
+    """A run that has ended.
+
+    ``began`` and ``ended`` are monotonic times in seconds: before the process was started, and
+    after it had ended.
+    """
+
+    result: Result
+    stdout: str
+    stderr: str
+    began: float
+    ended: float
+
+    @property
+    def output(self) -> str:
+        """All that it printed."""
+        return self.stdout + self.stderr
+
+
+class Runner(Protocol):
+    """A way to run the module."""
+
+    def __call__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        environment: Mapping[str, str],
+        check: bool = False,
+        diff: bool = False,
+    ) -> ModuleRun:
+        """Run the module with ``options`` in ``environment`` to its end."""
+
+
+class StartedRun:
+    """A run that is under way: the module alone, without Ansible, started directly.
+
+    ``prelude`` is Python that the process executes before the module is imported; ``wrapper`` is
+    what comes before the interpreter on the command line. Ends the process when the ``with`` block
+    ends.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        environment: Mapping[str, str],
+        check: bool = False,
+        diff: bool = False,
+        prelude: str = "",
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        body = f"import runpy\n{prelude}\nrunpy.run_module({_PYTHON_MODULE!r}, run_name='__main__')"
+        self.began = time.monotonic()
+        self._process = subprocess.Popen(
+            [*wrapper, sys.executable, "-c", body],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**environment, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
+            cwd=environment["HOME"],
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        self._process.stdin.close()
+        # communicate() would flush it.
+        self._process.stdin = None
+
+    def __enter__(self) -> StartedRun:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def finish(self) -> ModuleRun:
+        """Wait for its end."""
+        stdout, stderr = self._process.communicate(timeout=PATIENCE_SECONDS)
+        ended = time.monotonic()
+        assert stdout, stderr
+        result: Result = json.loads(stdout)
+        assert self._process.returncode == (1 if result.get("failed") else 0), stderr
+        return ModuleRun(result, stdout, stderr, self.began, ended)
+
+
+def run_directly(
+    options: Mapping[str, Any],
+    *,
+    environment: Mapping[str, str],
+    check: bool = False,
+    diff: bool = False,
+    prelude: str = "",
+    wrapper: Sequence[str] = (),
+) -> ModuleRun:
+    """Run the module alone, see ``StartedRun``."""
+    with StartedRun(
+        options, environment=environment, check=check, diff=diff, prelude=prelude, wrapper=wrapper
+    ) as started:
+        return started.finish()
+
+
+def assert_whole(result: Result) -> None:
+    """The result has every field that it must have at its end, and no other."""
+    expected = set(_ALWAYS)
+    if result.get("failed"):
+        expected |= _ON_FAILURE
+    if result["failed_keepers"]:
+        expected |= {"keeper_id", "keeper_url"}
+    # ``option`` comes with a refusal; Ansible adds the rest.
+    ours = {name for name in result if not name.startswith("_ansible")}
+    given = ours - {"option", "invocation", "diff", "warnings", "deprecations"}
+    assert given == expected, sorted(given ^ expected)
+    assert [keeper["id"] for keeper in result["keepers"]] == [*range(1, len(result["keepers"]) + 1)]
+    assert all(set(keeper) == _OF_A_KEEPER for keeper in result["keepers"])
+    assert set(result["nexus"]) == _OF_NEXUS
+    failed = [keeper["id"] for keeper in result["keepers"] if keeper["cause"] is not None]
+    assert result["failed_keepers"] == failed
+    assert [result.get("keeper_id")] == (failed[:1] or [None])
+
+
+def files_below(*directories: Path) -> dict[str, bytes]:
+    """The content of every file below ``directories``, by path; directories have none."""
+    found = {}
+    for directory in directories:
+        for path in directory.rglob("*"):
+            found[str(path)] = path.read_bytes() if path.is_file() else b""
+    return found
+
+
+__all__ = [
+    "MODULE",
+    "PATIENCE_SECONDS",
+    "ModuleRun",
+    "Result",
+    "Runner",
+    "StartedRun",
+    "assert_whole",
+    "files_below",
+    "run_directly",
+]

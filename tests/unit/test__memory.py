@@ -1,0 +1,222 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._journal import (
+    Cluster,
+    Journal,
+    Record,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memory, Remembered
+from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import NAME as KEY_NAME
+from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import PendingKey
+from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
+from ansible_collections.dayzero.spike.tests.support.directories import (
+    Crash,
+    Steps,
+    memory_directory,
+    opened,
+)
+
+CLUSTER = Cluster(("https://keeper1:8443", "https://keeper2:8443"), 2, "circl-1.6.2")
+WRITES = ("before write", "written", "before rename", "renamed", "durable")
+JOURNAL = [f"journal.json: {step}" for step in WRITES]
+KEY = [f"{KEY_NAME}: {step}" for step in WRITES]
+
+
+@dataclass
+class Host:
+    """What a crash leaves alone: the two directories."""
+
+    state: int
+    state_dir: Path
+    runtime: int
+    runtime_dir: Path
+
+    def memory(self, steps: Steps | None = None) -> Memory:
+        """The memory of a new process."""
+        step = steps or Steps()
+        return Memory(
+            Journal(self.state, str(self.state_dir), step=step),
+            PendingKey(self.runtime, str(self.runtime_dir), step=step),
+        )
+
+
+@contextmanager
+def new_host() -> Iterator[Host]:
+    with ExitStack() as resources:
+        state_dir = Path(resources.enter_context(tempfile.TemporaryDirectory()))
+        runtime_dir = resources.enter_context(memory_directory())
+        yield Host(
+            resources.enter_context(opened(state_dir)),
+            state_dir,
+            resources.enter_context(opened(runtime_dir)),
+            runtime_dir,
+        )
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with new_host() as made:
+        yield made
+
+
+def same_key(remembered: Remembered, key: RootKey) -> bool:
+    return remembered.key is not None and remembered.key.exposed() == key.exposed()
+
+
+def bootstrap(memory: Memory, key: RootKey, sent: list[str]) -> None:
+    """All that a run remembers, from the first shard to the proof."""
+    record = memory.begin(key, CLUSTER)
+    sent.append("shard 1")
+    record = record.with_delivered([1])
+    memory.note(record)
+    sent.append("shard 2")
+    memory.finish(record.with_delivered([2]))
+
+
+def test_at_first_nothing_is_remembered(host: Host) -> None:
+    assert host.memory().recall() == Remembered(None, None, None)
+
+
+def test_the_key_is_kept_before_the_journal_is_written(host: Host) -> None:
+    steps = Steps()
+    host.memory(steps).begin(RootKey.draw(), CLUSTER)
+    assert steps.names == KEY + JOURNAL
+
+
+def test_the_journal_says_finished_before_the_key_is_removed(host: Host) -> None:
+    record = host.memory().begin(RootKey.draw(), CLUSTER)
+    steps = Steps()
+    host.memory(steps).finish(record)
+    assert steps.names[: len(JOURNAL)] == JOURNAL
+    assert steps.names[len(JOURNAL)] == f"{KEY_NAME}: before removal"
+    assert not set(steps.names[len(JOURNAL) :]) & set(JOURNAL)
+
+
+def test_finishing_a_second_time_does_not_write_the_journal(host: Host) -> None:
+    memory = host.memory()
+    memory.finish(memory.begin(RootKey.draw(), CLUSTER))
+    record = host.memory().recall().record
+    assert record is not None
+    steps = Steps()
+    host.memory(steps).finish(record)
+    assert not set(steps.names) & set(JOURNAL)
+
+
+def test_an_unfinished_run_is_remembered_with_its_key(host: Host) -> None:
+    key = RootKey.draw()
+    record = host.memory().begin(key, CLUSTER)
+    host.memory().note(record.with_delivered([2]))
+    remembered = host.memory().recall()
+    assert remembered.record == Record(CLUSTER, record.token, frozenset({2}))
+    assert same_key(remembered, key)
+    assert remembered.key_for == CLUSTER.fingerprint()
+
+
+def test_a_finished_run_is_remembered_without_its_key(host: Host) -> None:
+    memory = host.memory()
+    record = memory.begin(RootKey.draw(), CLUSTER)
+    memory.finish(record)
+    assert host.memory().recall() == Remembered(record.as_finished(), None, None)
+    assert os.listdir(host.runtime_dir) == []
+
+
+def test_after_a_reboot_the_record_is_there_and_the_key_is_not(host: Host) -> None:
+    record = host.memory().begin(RootKey.draw(), CLUSTER)
+    (host.runtime_dir / KEY_NAME).unlink()
+    assert host.memory().recall() == Remembered(record, None, None)
+
+
+def test_a_key_without_a_journal_is_remembered(host: Host) -> None:
+    key = RootKey.draw()
+    host.memory().begin(key, CLUSTER)
+    (host.state_dir / "journal.json").unlink()
+    remembered = host.memory().recall()
+    assert remembered.record is None
+    assert same_key(remembered, key)
+    assert remembered.key_for == CLUSTER.fingerprint()
+
+
+def test_a_key_that_is_not_the_journals_is_not_remembered(host: Host) -> None:
+    record = host.memory().begin(RootKey.draw(), CLUSTER)
+    with RootKey.draw() as other:
+        PendingKey(host.runtime, str(host.runtime_dir)).save(other, CLUSTER.fingerprint())
+    assert host.memory().recall() == Remembered(record, None, None)
+
+
+def test_without_a_state_directory_only_a_key_can_be_remembered(host: Host) -> None:
+    key = RootKey.draw()
+    host.memory().begin(key, CLUSTER)
+    remembered = Memory(None, PendingKey(host.runtime, str(host.runtime_dir))).recall()
+    assert remembered.record is None
+    assert same_key(remembered, key)
+
+
+def _rehearsed() -> list[str]:
+    """Every step of a whole run, so that a crash can be tried at each."""
+    steps = Steps()
+    with new_host() as host:
+        bootstrap(host.memory(steps), RootKey.draw(), [])
+    return steps.names
+
+
+RUN = _rehearsed()
+
+
+@pytest.mark.parametrize("crash_at", range(1, len(RUN) + 1), ids=RUN)
+def test_a_crash_anywhere_leaves_all_that_a_rerun_needs(host: Host, crash_at: int) -> None:
+    key, sent = RootKey.draw(), list[str]()
+    with pytest.raises(Crash):
+        bootstrap(host.memory(Steps(crash_at)), key, sent)
+    remembered = host.memory().recall()
+    record = remembered.record
+    if sent:
+        assert record is not None
+    if record is not None:
+        assert key.opens(record.token)
+        assert record.finished or same_key(remembered, key)
+        assert record.delivered <= {int(shard[-1]) for shard in sent}
+    elif remembered.key is not None:
+        assert same_key(remembered, key)
+
+
+@pytest.mark.parametrize("crash_at", range(1, len(RUN) + 1), ids=RUN)
+def test_a_rerun_after_any_crash_ends_finished_and_without_a_key(host: Host, crash_at: int) -> None:
+    with pytest.raises(Crash):
+        bootstrap(host.memory(Steps(crash_at)), RootKey.draw(), [])
+    memory = host.memory()
+    remembered = memory.recall()
+    record = remembered.record or memory.begin(remembered.key or RootKey.draw(), CLUSTER)
+    memory.finish(record)
+    after = host.memory().recall()
+    assert after.record is not None
+    assert after.record.finished
+    assert os.listdir(host.runtime_dir) == []
+
+
+@pytest.mark.parametrize("crash_at", range(1, len(KEY + JOURNAL) + 1), ids=KEY + JOURNAL)
+def test_a_crash_while_a_new_key_replaces_a_finished_one_mixes_no_two(
+    host: Host, crash_at: int
+) -> None:
+    old, new = RootKey.draw(), RootKey.draw()
+    bootstrap(host.memory(), old, [])
+    with pytest.raises(Crash):
+        host.memory(Steps(crash_at)).begin(new, CLUSTER)
+    remembered = host.memory().recall()
+    assert remembered.record is not None
+    if old.opens(remembered.record.token):
+        assert remembered.key is None
+    else:
+        assert new.opens(remembered.record.token)
+        assert same_key(remembered, new)

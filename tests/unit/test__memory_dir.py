@@ -1,0 +1,143 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
+from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import (
+    default_memory_dir,
+    open_memory_dir,
+)
+from ansible_collections.dayzero.spike.tests.support.directories import (
+    IN_MEMORY,
+    memory_directory,
+)
+
+# Wherever the collection is installed or checked out, it is not in memory, and neither is /proc.
+ON_DISK = [str(Path(__file__).resolve().parent), "/proc/self/task"]
+NOBODY = 65534
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    with memory_directory() as path:
+        yield path
+
+
+def refusal(path: Path | str, *, create: bool) -> str:
+    with pytest.raises(ConfigError) as caught:
+        open_memory_dir(str(path), create=create)
+    error = caught.value
+    assert error.option == "runtime_dir"
+    assert error.message.startswith(f"runtime_dir: {os.path.normpath(path)} ")
+    assert "give a directory on tmpfs, such as /run/spike-bootstrap" in error.message
+    return error.message
+
+
+def test_a_missing_directory_is_made_for_its_user_alone(memory: Path) -> None:
+    before = os.umask(0)
+    try:
+        descriptor = open_memory_dir(str(memory / "new"), create=True)
+    finally:
+        os.umask(before)
+    assert descriptor is not None
+    opened, named = os.fstat(descriptor), (memory / "new").stat()
+    os.close(descriptor)
+    assert stat.S_IMODE(opened.st_mode) == 0o700
+    assert (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("mode", [0o700, 0o500])
+def test_a_private_directory_is_opened_as_it_is(memory: Path, create: bool, mode: int) -> None:
+    memory.chmod(mode)
+    descriptor = open_memory_dir(str(memory), create=create)
+    assert descriptor is not None
+    os.close(descriptor)
+    assert stat.S_IMODE(memory.stat().st_mode) == mode
+
+
+def test_where_nothing_may_be_made_a_missing_directory_is_none(memory: Path) -> None:
+    assert open_memory_dir(str(memory / "new"), create=False) is None
+    assert list(memory.iterdir()) == []
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("path", ON_DISK)
+def test_a_directory_on_a_disk_is_refused(path: str, create: bool) -> None:
+    assert "lies on a disk, where the root key would outlive the run" in refusal(
+        path, create=create
+    )
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("ending", ["", "/", "//", "/."])
+def test_a_link_is_refused_however_it_is_written(memory: Path, create: bool, ending: str) -> None:
+    (memory / "real").mkdir(mode=0o700)
+    (memory / "link").symlink_to("real")
+    assert "it is a symbolic link" in refusal(f"{memory}/link{ending}", create=create)
+
+
+def test_a_slash_at_the_end_changes_nothing(memory: Path) -> None:
+    descriptor = open_memory_dir(f"{memory}/new/", create=True)
+    assert descriptor is not None
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o705, 0o701, 0o710, 0o777, 0o1777])
+def test_a_directory_that_is_open_to_others_is_refused(memory: Path, mode: int) -> None:
+    memory.chmod(mode)
+    assert f"is open to others (mode {mode:04o}, should be 0700)" in refusal(memory, create=True)
+    assert stat.S_IMODE(memory.stat().st_mode) == mode
+
+
+def test_a_directory_of_another_user_is_refused(memory: Path) -> None:
+    path = memory
+    if os.geteuid() == 0:
+        os.chown(memory, NOBODY, -1)
+    else:
+        path = Path(IN_MEMORY)
+    owner = path.stat().st_uid
+    assert f"belongs to user id {owner}, not to the running {os.geteuid()}" in refusal(
+        path, create=True
+    )
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_file_is_refused(memory: Path, create: bool) -> None:
+    (memory / "file").write_bytes(b"")
+    assert "cannot be used: not a directory" in refusal(memory / "file", create=create)
+
+
+def test_a_directory_without_a_parent_is_refused(memory: Path) -> None:
+    assert "its parent directory does not exist" in refusal(memory / "a" / "b", create=True)
+
+
+def test_no_descriptor_of_a_refused_directory_is_left_open(memory: Path) -> None:
+    memory.chmod(0o755)
+    before = len(os.listdir("/proc/self/fd"))
+    refusal(memory, create=True)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_default_lies_in_the_first_place_that_is_in_memory(memory: Path) -> None:
+    places = ["/does/not/exist", *ON_DISK, str(memory), IN_MEMORY]
+    assert default_memory_dir(places) == f"{memory}/spike-bootstrap"
+
+
+def test_without_a_place_in_memory_there_is_no_default() -> None:
+    with pytest.raises(ConfigError) as caught:
+        default_memory_dir(ON_DISK)
+    assert caught.value.option == "runtime_dir"
+    assert f"none of {', '.join(ON_DISK)} lies in memory" in caught.value.message
+
+
+def test_every_linux_has_a_default() -> None:
+    assert default_memory_dir() in ("/run/spike-bootstrap", "/dev/shm/spike-bootstrap")
