@@ -49,7 +49,7 @@ def run_through_ansible(
         # Ad hoc, Ansible says it in this word alone.
         result["failed"] = True
     assert (done.returncode != 0) == bool(result.get("failed")), done.stdout + done.stderr
-    return ModuleRun(result, done.stdout, done.stderr, began, ended)
+    return ModuleRun(result, done.stdout, done.stderr, began, ended, ended)
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,21 @@ def run_day_zero(
     inventory: Path, *arguments: str, environment: Mapping[str, str], kept: Path
 ) -> PlaybookRun:
     """Run ``dayzero.spike.day_zero``; ``kept`` is a fresh directory for the modules' results."""
+    return run_playbook(
+        "dayzero.spike.day_zero", inventory, *arguments, environment=environment, kept=kept
+    )
+
+
+def run_playbook(
+    playbook: str, inventory: Path, *arguments: str, environment: Mapping[str, str], kept: Path
+) -> PlaybookRun:
+    """Run a playbook, given by its path or full name; ``kept`` as for ``run_day_zero``."""
     kept.mkdir()
     done = run_program(
         "ansible-playbook",
         "--inventory",
         str(inventory),
-        "dayzero.spike.day_zero",
+        playbook,
         *arguments,
         environment={
             **environment,
@@ -114,4 +123,4 @@ def run_program(
     )
 
 
-__all__ = ["PlaybookRun", "run_day_zero", "run_program", "run_through_ansible"]
+__all__ = ["PlaybookRun", "run_day_zero", "run_playbook", "run_program", "run_through_ansible"]
