@@ -8,7 +8,6 @@ import errno
 import http.client
 import socket
 import ssl
-import time
 from types import ModuleType
 
 import pytest
@@ -361,6 +360,4 @@ def test_the_most_telling_exception_of_a_chain_decides(error: Exception) -> None
 def test_a_chain_that_runs_in_a_circle_ends() -> None:
     one, other = requests.ConnectionError(FOREIGN), requests.ConnectionError(FOREIGN)
     one.args, other.args = (other,), (one,)
-    began = time.monotonic()
     assert translate(one, after_sending()).cause is BAD
-    assert time.monotonic() - began < 1
