@@ -125,6 +125,15 @@ def test_a_nexus_that_never_comes_up_is_told_of_after_the_delivery(host: Host) -
     assert host.nexus_holds(root_key)
 
 
+def test_the_whole_runs_time_limits_the_proof_as_well(host: Host) -> None:
+    host.sandbox.nexus.stop()
+    run = host.run(timeout="1500ms", init_verification_timeout="20s")
+    assert_whole(run.result)
+    assert run.result["phase"] == "verify"
+    assert "did not prove the root key within 1500ms" in run.result["msg"]
+    assert run.result["nexus"]["elapsed"] < 1.5
+
+
 def test_without_verify_the_proof_is_left_out_and_the_guard_is_not(host: Host) -> None:
     result = host.run(verify=False).result
     assert_whole(result)

@@ -10,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,14 +35,15 @@ _OF_NEXUS = {"url", "state", "attempts", "elapsed", "detail"}
 class ModuleRun:
     """A run that has ended.
 
-    ``began`` and ``ended`` are monotonic times in seconds: before the process was started, and
-    after it had ended.
+    Monotonic times, in seconds: ``began`` before the process was started, ``known`` when its
+    result had been read (through Ansible: when Ansible had ended), ``ended`` when it had ended.
     """
 
     result: Result
     stdout: str
     stderr: str
     began: float
+    known: float
     ended: float
 
     @property
@@ -83,37 +86,51 @@ class StartedRun:
     ) -> None:
         arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
         body = f"import runpy\n{prelude}\nrunpy.run_module({_PYTHON_MODULE!r}, run_name='__main__')"
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
         self.began = time.monotonic()
         self._process = subprocess.Popen(
-            [*wrapper, sys.executable, "-c", body],
+            # Unbuffered, so that the result can be read when it is known.
+            [*wrapper, sys.executable, "-u", "-c", body],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=self._stderr,
             env={**environment, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
             cwd=environment["HOME"],
         )
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-        self._process.stdin.close()
-        # communicate() would flush it.
-        self._process.stdin = None
+        with self._process.stdin as stdin:
+            stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
 
     def __enter__(self) -> StartedRun:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        assert self._process.stdout is not None
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        self._process.stdout.close()
+        self._stderr.close()
 
     def finish(self) -> ModuleRun:
         """Wait for its end."""
-        stdout, stderr = self._process.communicate(timeout=PATIENCE_SECONDS)
+        assert self._process.stdout is not None
+        patience = threading.Timer(PATIENCE_SECONDS, self._process.kill)
+        patience.start()
+        output = b""
+        known = self.began
+        while chunk := os.read(self._process.stdout.fileno(), 1 << 16):
+            output += chunk
+            known = time.monotonic()
+        returncode = self._process.wait()
         ended = time.monotonic()
+        patience.cancel()
+        patience.join()
+        self._stderr.seek(0)
+        stdout, stderr = output.decode(), self._stderr.read()
         assert stdout, stderr
         result: Result = json.loads(stdout)
-        assert self._process.returncode == (1 if result.get("failed") else 0), stderr
-        return ModuleRun(result, stdout, stderr, self.began, ended)
+        assert returncode == (1 if result.get("failed") else 0), stderr
+        return ModuleRun(result, stdout, stderr, self.began, known, ended)
 
 
 def run_directly(
