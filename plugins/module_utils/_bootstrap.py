@@ -23,7 +23,11 @@ from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memor
 from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import open_memory_dir
 from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Inquiry, Nexus
 from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import PendingKey
-from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport, Step
+from ansible_collections.dayzero.spike.plugins.module_utils._report import (
+    NexusState,
+    RunReport,
+    Step,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._root_key import (
     RootKey,
     Token,
@@ -97,6 +101,10 @@ class _Run:
             self.report.changed = True
             return
         key = remembered.key
+        # Only force comes to this: what Nexus has proved or refused is not the key that is drawn.
+        replaced = not resume and standing.verdict.nexus in (Nexus.PROVED, Nexus.OTHER_KEY)
+        if replaced:
+            self.report.nexus_state = NexusState.OTHER_KEY
         if key is None or not resume:
             key = RootKey.draw()
             self.session.guard_key(key)
@@ -118,7 +126,7 @@ class _Run:
             self.session.enter(Phase.DONE)
             return
         self.session.enter(Phase.VERIFY)
-        self._verify(record.token)
+        self._verify(record.token, replaced=replaced)
         self._finish(memory, record)
 
     # -- what a run stands on
@@ -184,7 +192,8 @@ class _Run:
 
     # -- proof
 
-    def _verify(self, token: Token) -> None:
+    def _verify(self, token: Token, *, replaced: bool) -> None:
+        """Wait until Nexus proves the key; ``replaced``: it had another before this run."""
         limit = self.settings.init_verification_timeout
         seconds = self.session.within(limit.seconds)
         inquiry = inquire_of_nexus(
@@ -193,11 +202,13 @@ class _Run:
         verdict = inquiry.verdict
         if verdict.nexus is Nexus.PROVED:
             return
-        text = limit.text if seconds == limit.seconds else self.settings.timeout.text
-        raise NexusFailed(
-            _unproved(self.settings.nexus_api_url, inquiry, text),
-            code=_NEXUS_CODES.get(verdict.nexus),
-        )
+        url = self.settings.nexus_api_url
+        if verdict.nexus is Nexus.OTHER_KEY and replaced:
+            problem = _not_replaced(url)
+        else:
+            text = limit.text if seconds == limit.seconds else self.settings.timeout.text
+            problem = _unproved(url, inquiry, text)
+        raise NexusFailed(problem, code=_NEXUS_CODES.get(verdict.nexus))
 
     def _finish(self, memory: Memory, record: Record) -> None:
         if not self.check:
@@ -227,6 +238,16 @@ class _DeliveryLog:
             self._memory.note(self.record)
             self._fresh.clear()
         self._noted = self._clock()
+
+
+def _not_replaced(url: str) -> str:
+    return (
+        f"The keepers have their shards of the new root key, and Nexus at {url} still has the key"
+        " that it had before. To change to the new one, stop Nexus, move its database away, restart"
+        " the keepers, start Nexus, and rerun bootstrap: it goes on with the new key. To keep the"
+        " old one and its data, restart nothing until Nexus has sent the keepers its own shards"
+        " again (SPIKE_NEXUS_KEEPER_UPDATE_INTERVAL, 5m by default)."
+    )
 
 
 def _unproved(url: str, inquiry: Inquiry, timeout: str) -> str:

@@ -37,7 +37,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -102,7 +101,8 @@ class AnyHistory(RuleBasedStateMachine):
     """The cluster, and what the promises say about it.
 
     ``verified`` is the hash of the key that Nexus proved, until a forced run sends another one.
-    ``forced``: shards of several splits may meet, until they have all been forgotten.
+    ``journalled`` is the configuration that the journal is about. ``forced``: shards of several
+    splits may meet, until they have all been forgotten.
     """
 
     forks: Forks
@@ -116,6 +116,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.origins: dict[bytes, Origin] = {}
         self.verified: str | None = None
         self.forced = False
+        self.journalled: str | None = None
         self.history: list[str] = []
         self.counts["histories"] += 1
 
@@ -137,14 +138,12 @@ class AnyHistory(RuleBasedStateMachine):
         self.history.append(f"keeper {index + 1} {event}")
         KEEPER_EVENTS[event](self.cluster.keepers[index])
 
-    @precondition(lambda self: self.verified is not None and not self.forced)
     @rule()
     def nexus_looks_after_its_keepers(self) -> None:
+        if self.verified is None or self.forced or self.cluster.nexus.root_key_sha256 is None:
+            return
         # What it pushes under another scheme than its own is SPIKE's matter, not ours.
-        split_its_way = all(
-            self.origins[shard].configuration == "right" for shard in self._shards()
-        )
-        if split_its_way and self.cluster.nexus.root_key_sha256 is not None:
+        if all(self.origins[shard].configuration == "right" for shard in self._shards()):
             self.history.append("Nexus pushes")
             self.cluster.nexus.push()
 
@@ -197,6 +196,7 @@ class AnyHistory(RuleBasedStateMachine):
         arrived = [len(keeper.stats.shards) for keeper in self.cluster.keepers]
         pending = self._pending_key()
         token = self._token()
+        other_split = token is not None and self.journalled not in (None, configuration)
         ended = self.cluster.run(
             kill=kill,
             force=force,
@@ -207,16 +207,20 @@ class AnyHistory(RuleBasedStateMachine):
         )
         self.cluster.settle()
         self._note_run(ended, configuration, force, verify)
-        if force and self._token() != token:
-            # A new key was drawn and is about to be sent, now or by the run that goes on.
-            self.forced = True
-            self.verified = None
+        if self._token() != token:
+            self._promise(force or token is None, "a key was replaced without force")
+            self.journalled = configuration
+            if force:
+                # A new key was drawn and is about to be sent, now or by the run that goes on.
+                self.forced = True
+                self.verified = None
         sent = {
             keeper.id: keeper.stats.shards[before:]
             for keeper, before in zip(self.cluster.keepers, arrived, strict=True)
             if len(keeper.stats.shards) > before
         }
         if sent:
+            self._promise(force or not other_split, "it was split in another way without force")
             assert ended.killed or ended.result["changed"]
             keys = [key for key in (self._pending_key(), pending) if key is not None]
             self._note_origin(configuration, sent, keys)
