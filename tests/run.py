@@ -63,7 +63,7 @@ def fast() -> None:
 def everything() -> None:
     """All checks and all tests."""
     lint()
-    _run("ansible-lint", "ansible-lint", "--offline", "--quiet")
+    _run("ansible-lint", "ansible-lint", "--offline", "-q")
     _provide_go()
     _run("tests", *_pytest("not timing"), "--numprocesses=2", "--dist=worksteal")
     _run("tests of times, alone", *_pytest("timing"))
