@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def _playbook(
     extra = {"spike_sandbox_directory": str(_PLACE / name), **variables}
     command = ["ansible-playbook", *arguments, f"dayzero.spike.{playbook}", "-e", json.dumps(extra)]
     if show:
-        print(f"$ {' '.join(command[:-2])}", flush=True)
+        print(f"$ {shlex.join(command)}", flush=True)
     return _call(*command, fails=fails, show=show)
 
 

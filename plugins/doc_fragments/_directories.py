@@ -30,10 +30,13 @@ options:
   nexus_data_dir:
     description:
       - Data directory of SPIKE Nexus, where it is on the target host. When given and it holds a
-        Nexus database, drawing a new key is refused. Finishing an unfinished run is not. Not
-        looked at by default.
+        Nexus database, drawing a new key is refused, and so is going on with a kept key whose
+        journal is gone. Finishing an unfinished run that has its journal is not. Not looked at by
+        default.
       - Worth giving wherever possible. A Nexus that restarts and finds no shards answers as a new
         one does, and only its database tells that there is something to lose.
+      - A directory that does not exist counts as one without a database, because on a fresh host
+        Nexus has not made it yet. A path with a typing error therefore guards nothing.
     type: path
     version_added: 0.1.0
 """

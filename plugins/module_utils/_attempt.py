@@ -39,7 +39,7 @@ class Attempt:
         self.number = number
         self.cut_at = cut_at
         self.ends_at = ends_at
-        self.doing = Cause.NAME_RESOLUTION
+        self.doing = Cause.CONNECT_TIMEOUT
         self.sent = False
         self._clock = clock
         self._lock = threading.Lock()

@@ -15,7 +15,11 @@ from dataclasses import replace
 
 from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt, Clock
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import NexusFailed, Phase
-from ansible_collections.dayzero.spike.plugins.module_utils._guard import Decision, decide
+from ansible_collections.dayzero.spike.plugins.module_utils._guard import (
+    Decision,
+    decide,
+    not_nexus,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import Journal, Record
 from ansible_collections.dayzero.spike.plugins.module_utils._keeper import deliver
 from ansible_collections.dayzero.spike.plugins.module_utils._keeper_steps import at_every_keeper
@@ -23,11 +27,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memor
 from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import open_memory_dir
 from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Inquiry, Nexus
 from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import PendingKey
-from ansible_collections.dayzero.spike.plugins.module_utils._report import (
-    NexusState,
-    RunReport,
-    Step,
-)
+from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport, Step
 from ansible_collections.dayzero.spike.plugins.module_utils._root_key import (
     RootKey,
     Token,
@@ -73,7 +73,7 @@ class _Run:
     def run(self) -> None:
         memory_dir = self._open_memory_dir()
         self.session.enter(Phase.IDENTITY)
-        self.session.take_identity()
+        self.session.take_identity(scratch_dir=self.session.scratch_dir(memory_dir))
         self.session.enter(Phase.GUARD)
         memory = self._open_memory(memory_dir)
         remembered = memory.recall()
@@ -101,10 +101,8 @@ class _Run:
             self.report.changed = True
             return
         key = remembered.key
-        # Only force comes to this: what Nexus has proved or refused is not the key that is drawn.
-        replaced = not resume and standing.verdict.nexus in (Nexus.PROVED, Nexus.OTHER_KEY)
-        if replaced:
-            self.report.nexus_state = NexusState.OTHER_KEY
+        # Only force comes to this.
+        replaced = not resume and standing.verdict.nexus is Nexus.OTHER_KEY
         if key is None or not resume:
             key = RootKey.draw()
             self.session.guard_key(key)
@@ -119,10 +117,7 @@ class _Run:
         self.session.enter(Phase.DELIVER)
         record = self._deliver(key, memory, record, spared)
         if not self.settings.verify:
-            self.report.note(
-                "Nexus was not asked to prove the root key (verify: false); the key stays in"
-                f" {self.session.runtime_dir} until a run with verify finishes."
-            )
+            self.report.proof_skipped(self.session.runtime_dir, replaced=replaced)
             self.session.enter(Phase.DONE)
             return
         self.session.enter(Phase.VERIFY)
@@ -132,9 +127,7 @@ class _Run:
     # -- what a run stands on
 
     def _open_memory_dir(self) -> int | None:
-        # spire-agent hands over the SVID's key in a file, which must lie in memory too.
-        create = not self.check or self.settings.svid_source == "spire_agent"
-        descriptor = open_memory_dir(self.session.runtime_dir, create=create)
+        descriptor = open_memory_dir(self.session.runtime_dir, create=not self.check)
         if descriptor is not None:
             self.session.resources.callback(os.close, descriptor)
         return descriptor
@@ -145,7 +138,7 @@ class _Run:
             locked_state_dir(
                 settings.state_dir,
                 create=not self.check,
-                patience=settings.keeper_timeout,
+                patience=session.clipped(settings.keeper_timeout),
                 clock=tools.clock,
                 sleep=tools.sleep,
             )
@@ -153,7 +146,8 @@ class _Run:
         journal = (
             None if state_dir is None else Journal(state_dir, settings.state_dir, step=tools.step)
         )
-        return Memory(journal, PendingKey(memory_dir, session.runtime_dir, step=tools.step))
+        pending = PendingKey(memory_dir, session.runtime_dir, settings.state_dir, step=tools.step)
+        return Memory(journal, pending)
 
     # -- keepers
 
@@ -173,15 +167,14 @@ class _Run:
             deliver(session.keepers, peer, shards[peer.id - 1], attempt)
             step(f"keeper {peer.id}: shard answered")
 
-        # From here on a shard may be out, whatever happens.
-        self.report.changed = True
+        limit = session.clipped(settings.keeper_timeout)
         try:
             at_every_keeper(
                 Step.DELIVER,
                 [peer for peer in settings.peers if peer.id not in spared],
                 work,
                 settings=settings,
-                limit=session.keeper_limit(),
+                limit=limit,
                 runner=session.workers,
                 report=self.report,
                 on_success=log.delivered,
@@ -194,10 +187,9 @@ class _Run:
 
     def _verify(self, token: Token, *, replaced: bool) -> None:
         """Wait until Nexus proves the key; ``replaced``: it had another before this run."""
-        limit = self.settings.init_verification_timeout
-        seconds = self.session.within(limit.seconds)
+        limit = self.session.clipped(self.settings.init_verification_timeout)
         inquiry = inquire_of_nexus(
-            self.session, token, seconds, enough=lambda verdict: verdict.nexus is Nexus.PROVED
+            self.session, token, limit.seconds, enough=lambda verdict: verdict.nexus is Nexus.PROVED
         )
         verdict = inquiry.verdict
         if verdict.nexus is Nexus.PROVED:
@@ -206,8 +198,7 @@ class _Run:
         if verdict.nexus is Nexus.OTHER_KEY and replaced:
             problem = _not_replaced(url)
         else:
-            text = limit.text if seconds == limit.seconds else self.settings.timeout.text
-            problem = _unproved(url, inquiry, text)
+            problem = _unproved(url, inquiry, limit.text)
         raise NexusFailed(problem, code=_NEXUS_CODES.get(verdict.nexus))
 
     def _finish(self, memory: Memory, record: Record) -> None:
@@ -260,10 +251,7 @@ def _unproved(url: str, inquiry: Inquiry, timeout: str) -> str:
             " the keepers, and rerun bootstrap with force."
         )
     if nexus is Nexus.NOT_NEXUS:
-        return (
-            f"All shards are delivered, but what answers at {url} is not Nexus: {detail}. Correct"
-            " nexus_api_url, trust_root_nexus or Nexus's SPIRE entry, and rerun bootstrap."
-        )
+        return f"All shards are delivered. {not_nexus(url, inquiry.verdict)} Then rerun bootstrap."
     if nexus is Nexus.REFUSES_US:
         return (
             f"All shards are delivered, but Nexus at {url} refuses this host's SVID: {detail}."

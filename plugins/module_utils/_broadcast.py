@@ -135,6 +135,7 @@ class _Step:
             # The caller gives up and wipes what the requests send: nobody may go on sending it.
             for peer in self.peers:
                 peer.end_attempts()
+            self._settle_the_interrupted()
             raise
         return [peer.outcome for peer in self.peers if peer.outcome is not None]
 
@@ -198,11 +199,18 @@ class _Step:
             if peer.outcome is None:
                 self._settle(index, peer.running[-1].out_of_time())
 
+    def _settle_the_interrupted(self) -> None:
+        # Whoever may have its request must not look as if nothing had been sent.
+        for index, peer in enumerate(self.peers):
+            if peer.outcome is None and (peer.sent or any(a.sent for a in peer.running)):
+                words = "the run ended before an answer came"
+                self._settle(index, Failure(Cause.RESPONSE_TIMEOUT, words, sent=True))
+
     def _settle(self, index: int, failure: Failure | None) -> None:
         peer = self.peers[index]
         peer.sent = peer.sent or any(attempt.sent for attempt in peer.running)
         peer.end_attempts()
-        elapsed = min(self.runner.clock() - self.begin, self.schedule.timeout)
+        elapsed = self.runner.clock() - self.begin
         peer.outcome = Outcome(peer.started, elapsed, failure, peer.sent)
         self.unsettled -= 1
         self.on_outcome(index, peer.outcome)

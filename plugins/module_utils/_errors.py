@@ -13,6 +13,7 @@ DayZeroError
 |-- KeepersFailed        at least one keeper was not reached or did not take its shard
 |-- NexusFailed          Nexus did not prove the root key
 |-- OutOfTime            the time for the whole run is used up
+|-- NoThread             this host lets the run start not even one thread
 `-- AttemptFailed        one attempt at one peer; collected, never shown alone
 
 No message ever holds key or shard bytes: messages are made of names, addresses, numbers and
@@ -118,13 +119,14 @@ class IdentityError(DayZeroError):
 class GuardRefusal(DayZeroError):
     """The cluster, or what an earlier run left, forbids this run."""
 
-    phase = Phase.GUARD
+    phase: Phase | None = Phase.GUARD
     code = "state_already_initialized"
 
 
 class StateUnusable(GuardRefusal):
     """What a run must remember cannot be read, written or locked; not even force overrides it."""
 
+    phase = None  # the journal is written in every later phase too
     code = "store_invalid_configuration"
 
 
@@ -147,6 +149,18 @@ class OutOfTime(DayZeroError):
     code = "retry_maximum_elapsed_time_reached"
 
 
+class NoThread(DayZeroError):
+    """Not even one thread could be started beside the ``running`` ones of this process."""
+
+    def __init__(self, running: int) -> None:
+        super().__init__(
+            f"This host allows the run no further thread ({running} running): a limit on processes"
+            " and threads is reached. Raise it (ulimit -u of the running user, TasksMax of the"
+            " systemd unit, the pids limit of the container) or end what uses it up, and run again."
+        )
+        self.running = running
+
+
 class AttemptFailed(DayZeroError):
     """One attempt at one peer failed."""
 
@@ -166,6 +180,7 @@ __all__ = [
     "KeepersFailed",
     "LibraryMissing",
     "NexusFailed",
+    "NoThread",
     "OutOfTime",
     "Phase",
     "StateUnusable",

@@ -18,6 +18,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from typing import Optional
 
 import requests
 import urllib3
@@ -35,6 +36,9 @@ _REFUSED_CERTIFICATE = re.compile(
     r"|CERTIFICATE_UNKNOWN|CERTIFICATE_REQUIRED|UNKNOWN_CA|ACCESS_DENIED)"
 )
 
+# Somebody on the way says, sooner than a time-out would, that no host answers there.
+_NOBODY_THERE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN)
+
 # OpenSSL's verification results (x509_vfy.h) in an operator's words; others keep OpenSSL's.
 _UNTRUSTED = {
     9: "the certificate is not valid yet; compare the clocks of both hosts",
@@ -46,13 +50,17 @@ _UNTRUSTED = {
 }
 
 
+_Meaning = Callable[[BaseException, Attempt], Optional[Failure]]
+
+
 def translate(error: BaseException, attempt: Attempt) -> Failure:
     """The failure that ``error``, raised while ``attempt`` was made, amounts to."""
     chain = list(_unwrapped(error))
     for kind, meaning in _MEANINGS:
         for found in chain:
-            if isinstance(found, kind):
-                return meaning(found, attempt)
+            failure = meaning(found, attempt) if isinstance(found, kind) else None
+            if failure is not None:
+                return failure
     return Failure(Cause.BAD_RESPONSE, f"unexpected {type(error).__name__}", sent=attempt.sent)
 
 
@@ -123,25 +131,35 @@ def _refused(error: BaseException, attempt: Attempt) -> Failure:
     return Failure(Cause.CONNECTION_REFUSED, "connection refused")
 
 
-def _system(error: BaseException, attempt: Attempt) -> Failure:
+def _system(error: BaseException, attempt: Attempt) -> Failure | None:
     assert isinstance(error, OSError)
+    if not isinstance(error.errno, int):
+        # requests' exceptions are OSErrors too, and what they wrap says more.
+        return None
     if error.errno == errno.ETIMEDOUT:
         return attempt.out_of_time()
     if error.errno == errno.ENOTCONN:
         return _closed(error, attempt)
     # By number, and not ``strerror``: Python code raises OSErrors with texts of its own as well.
-    number = error.errno
-    words = os.strerror(number).lower() if isinstance(number, int) else "network error"
+    words = os.strerror(error.errno).lower()
+    if attempt.sent:
+        return Failure(Cause.BAD_RESPONSE, words, sent=True)
+    away = error.errno in _NOBODY_THERE
+    return Failure(Cause.CONNECT_TIMEOUT if away else Cause.CONNECTION_REFUSED, words)
+
+
+def _nameless(error: BaseException, attempt: Attempt) -> Failure:
     cause = Cause.BAD_RESPONSE if attempt.sent else Cause.CONNECTION_REFUSED
-    return Failure(cause, words, sent=attempt.sent)
+    return Failure(cause, "network error", sent=attempt.sent)
 
 
 def _not_http(error: BaseException, attempt: Attempt) -> Failure:
     return Failure(Cause.BAD_RESPONSE, "the answer is not valid HTTP", sent=attempt.sent)
 
 
-# The first kind that occurs anywhere in the chain decides; the more specific stand first.
-_MEANINGS: tuple[tuple[type[BaseException], Callable[[BaseException, Attempt], Failure]], ...] = (
+# The first kind that occurs anywhere in the chain and means something decides; the more specific
+# stand first.
+_MEANINGS: tuple[tuple[type[BaseException], _Meaning], ...] = (
     (AttemptFailed, _ours),
     (ssl.SSLCertVerificationError, _untrusted),
     (ssl.SSLError, _tls),
@@ -149,13 +167,13 @@ _MEANINGS: tuple[tuple[type[BaseException], Callable[[BaseException, Attempt], F
     (socket.gaierror, _unknown_name),
     (ConnectionRefusedError, _refused),
     (ConnectionError, _closed),  # http.client.RemoteDisconnected is one of these
+    (OSError, _system),
     (http.client.IncompleteRead, _closed),
     (http.client.HTTPException, _not_http),
     (urllib3.exceptions.TimeoutError, _timeout),
     (urllib3.exceptions.HTTPError, _not_http),
-    # requests' root is an OSError without a number: what it wraps was looked for above.
     (requests.RequestException, _not_http),
-    (OSError, _system),
+    (OSError, _nameless),
 )
 
 __all__ = ["translate"]

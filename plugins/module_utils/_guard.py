@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import GuardRefusal
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, GuardRefusal
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import Cluster, Record
 from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Nexus, Verdict
 
@@ -48,16 +48,16 @@ class Standing:
 def decide(standing: Standing, *, force: bool) -> Decision:
     """What to do; raises GuardRefusal, which says why and what the operator does.
 
-    ``force`` turns every refusal into a new key, and changes nothing else: a cluster that proves
-    its key, or an unfinished run that can go on, is not overwritten.
+    ``force`` turns a refusal into a new key, and changes nothing else: an unfinished run that can
+    go on does so, and a cluster whose Nexus proves its key is never overwritten.
     """
     refusal = _refusal(standing)
+    proved = standing.verdict.nexus is Nexus.PROVED
     if refusal is not None:
-        if force:
+        if force and not proved:
             return Decision.DRAW
         raise refusal
     record = standing.record
-    proved = standing.verdict.nexus is Nexus.PROVED
     if record is None:
         return Decision.DRAW if standing.pending_for is None else Decision.RESUME
     if record.finished:
@@ -76,8 +76,7 @@ def _refusal(standing: Standing) -> GuardRefusal | None:
         return other
     if nexus is Nexus.NOT_NEXUS:
         return GuardRefusal(
-            f"What answers at {url} is not Nexus: {standing.verdict.detail}. Correct"
-            " nexus_api_url, trust_root_nexus or Nexus's SPIRE entry.",
+            f"{not_nexus(url, standing.verdict)} Nothing was sent.",
             code="spiffe_invalid_spiffe_id",
         )
     if nexus is Nexus.REFUSES_US:
@@ -90,7 +89,8 @@ def _refusal(standing: Standing) -> GuardRefusal | None:
         whose = "another root key than the one that was drawn here" if record else "a root key"
         return GuardRefusal(
             f"Nexus at {url} already holds {whose}. This cluster has been bootstrapped; nothing"
-            " was sent. Running with force would make all that it stores unreadable."
+            " was sent, and nothing needs to be done if it is the cluster that you expect. Running"
+            " with force would make all that it stores unreadable."
         )
     if nexus is Nexus.UNCLEAR:
         return GuardRefusal(
@@ -129,7 +129,7 @@ def _refusal_without_proof(standing: Standing) -> GuardRefusal | None:
             " keeper so that they forget them, then run once with force.",
             code="root_key_missing",
         )
-    if record is None and standing.pending_for is None and standing.database is not None:
+    if record is None and standing.database is not None:
         return GuardRefusal(
             f"nexus_data_dir holds the database {standing.database}, which is encrypted under a"
             " root key already. Nothing was sent. Start Nexus and let it recover its key; if the"
@@ -141,11 +141,17 @@ def _refusal_without_proof(standing: Standing) -> GuardRefusal | None:
 def _other_cluster(standing: Standing) -> GuardRefusal | None:
     record, now = standing.record, standing.cluster
     if record is not None and record.cluster != now:
+        way_on = (
+            "Put the settings back: a cluster that has its key needs no bootstrap for other"
+            " keepers or another threshold, Nexus splits its key by itself for those in its own"
+            " settings."
+            if record.finished
+            else "Put the settings back and finish that run, or see the documentation of force."
+        )
         return GuardRefusal(
             "The keepers, threshold or scheme are not those of the earlier run: its journal says"
             f" {record.cluster.describe()}; now given is {now.describe()}. Shards of two splits"
-            " must never meet, nothing was sent. Put the settings back, or see the documentation"
-            " of force.",
+            f" must never meet, nothing was sent. {way_on}",
             code="store_invalid_configuration",
         )
     if record is None and standing.pending_for not in (None, now.fingerprint()):
@@ -158,4 +164,18 @@ def _other_cluster(standing: Standing) -> GuardRefusal | None:
     return None
 
 
-__all__ = ["Decision", "Standing", "decide"]
+def not_nexus(url: str, verdict: Verdict) -> str:
+    """What to tell of a peer that is not Nexus, or cannot be known to be, by its certificate."""
+    if verdict.cause is Cause.PEER_UNTRUSTED:
+        return (
+            f"What answers at {url} is not trusted: {verdict.detail}. Check that Nexus has a valid"
+            " SVID from its agent, that the clocks of both hosts agree, and that our trust bundle"
+            " for trust_root_nexus is current."
+        )
+    return (
+        f"What answers at {url} is not Nexus: {verdict.detail}. Correct nexus_api_url,"
+        " trust_root_nexus or Nexus's SPIRE entry."
+    )
+
+
+__all__ = ["Decision", "Standing", "decide", "not_nexus"]

@@ -95,17 +95,24 @@ def _choose(offer: Offer, rule: IdRule) -> Identity:
 
 
 def _check_bundles(settings: Settings, identity: Identity, offer: Offer) -> None:
-    for option, domains in (
-        ("trust_root_keeper", settings.trust_root_keeper),
-        ("trust_root_nexus", settings.trust_root_nexus),
-    ):
-        missing = [domain for domain in domains if domain not in identity.bundles]
-        if missing:
-            raise IdentityError(
-                f"there is no trust bundle for {', '.join(missing)}, which {option} asks for;"
-                f" {offer.if_unfederated}",
-                option="federated_bundles",
-            )
+    wanted = {
+        "trust_root_keeper": settings.trust_root_keeper,
+        "trust_root_nexus": settings.trust_root_nexus,
+    }
+    missing = {
+        option: [domain for domain in domains if domain not in identity.bundles]
+        for option, domains in wanted.items()
+    }
+    if any(missing.values()):
+        told = " and ".join(
+            f"{', '.join(domains)} (in {option})" for option, domains in missing.items() if domains
+        )
+        raise IdentityError(
+            f"there is no trust bundle for {told}, and our own SVID is of"
+            f" {identity.spiffe_id.trust_domain}; correct the trust domain there, or if it is"
+            f" right, {offer.if_unfederated}",
+            option="federated_bundles",
+        )
 
 
 __all__ = ["obtain_identity"]

@@ -5,7 +5,8 @@
 """Our identity from ``spire-agent api fetch x509``: no Python package needed.
 
 The agent's command writes the SVIDs, keys included, into a directory. It gets a new one, mode
-0700, in the runtime directory, which lies in memory, and it is removed whatever happens.
+0700, in the runtime directory, which lies in memory. It is removed whatever happens: by the next
+run, if this one is killed.
 
 Source: SPIRE, cmd/spire-agent/cli/api/fetch_x509.go.
 """
@@ -17,7 +18,6 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._identity_workload_a
     registration_hint,
     socket_path,
 )
+from ansible_collections.dayzero.spike.plugins.module_utils._scratch_dir import scratch_directory
 from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import parse_trust_domain
 from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
     Identity,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 _FEDERATED = re.compile(r"Writing federated bundle #\d+ for trust domain (\S+) to file (.+)\.")
+_PREFIX = "svid-"
 _SHOWN = 200
 
 
@@ -61,17 +63,17 @@ def fetch_with_spire_agent(
     """
     path = socket_path(endpoint)
     check_socket(path, timeout)
-    try:
-        private = tempfile.TemporaryDirectory(prefix="svid-", dir=runtime_dir)
-    except OSError as error:
-        raise IdentityError(
-            f"{runtime_dir}: no directory can be made there: {error.strerror}; give one in memory"
-            " that the user who runs the task owns",
-            option="runtime_dir",
-        ) from None
-    with private as directory:
-        written = Path(directory, "written")
-        written.mkdir()
+    with contextlib.ExitStack() as resources:
+        try:
+            directory = resources.enter_context(scratch_directory(runtime_dir, _PREFIX))
+            written = Path(directory, "written")
+            written.mkdir()
+        except OSError as error:
+            raise IdentityError(
+                f"{runtime_dir}: no directory can be made there: {error.strerror}; give one in"
+                " memory that the user who runs the task owns",
+                option="runtime_dir",
+            ) from None
         said = _run(program, path, timeout, written, rule)
         return agent_offer(_identities(program, written, said), f"from spire-agent at {path}", rule)
 

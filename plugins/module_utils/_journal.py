@@ -102,7 +102,11 @@ class Journal:
         except OSError as error:
             problem = error.strerror or "unreadable"
         if problem:
-            raise StateUnusable(f"The journal {self.path} cannot be read: {problem}. {_REMEDY}")
+            raise StateUnusable(
+                f"The journal {self.path} cannot be read: {problem}. Nothing was sent. Run"
+                " bootstrap as the user who ran it before, or make the file readable for the"
+                " running one."
+            )
         return None if content is None else self._parse(bytes(content))
 
     def save(self, record: Record) -> None:
@@ -143,8 +147,8 @@ class Journal:
         if isinstance(version, int) and version > VERSION:
             raise StateUnusable(
                 f"The journal {self.path} is of version {version}, and this collection reads up to"
-                f" {VERSION}: it was written by a newer dayzero.spike. Upgrade the collection."
-                f" {_REMEDY}"
+                f" {VERSION}: it was written by a newer dayzero.spike. Nothing was sent and the"
+                " file was left as it is. Upgrade the collection."
             )
         try:
             return _record(document)

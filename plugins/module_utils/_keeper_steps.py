@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
 from ansible_collections.dayzero.spike.plugins.module_utils._broadcast import (
@@ -17,6 +16,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._broadcast import (
     Schedule,
     broadcast,
 )
+from ansible_collections.dayzero.spike.plugins.module_utils._duration import Duration
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import KeepersFailed
 from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport, Step
 from ansible_collections.dayzero.spike.plugins.module_utils._schedule import start_times
@@ -26,21 +26,13 @@ from ansible_collections.dayzero.spike.plugins.module_utils._settings import Pee
 Work = Callable[[Peer, Attempt], None]
 
 
-@dataclass(frozen=True)
-class TimeLimit:
-    """How long a step may take, in seconds, and how that is told to the operator."""
-
-    seconds: float
-    text: str
-
-
 def at_every_keeper(
     step: Step,
     peers: Sequence[Peer],
     work: Work,
     *,
     settings: Settings,
-    limit: TimeLimit,
+    limit: Duration,
     runner: Runner,
     report: RunReport,
     on_success: Callable[[Peer], None] = lambda peer: None,
@@ -79,4 +71,4 @@ def at_every_keeper(
         raise KeepersFailed(report.keepers_message(step, limit.text))
 
 
-__all__ = ["TimeLimit", "at_every_keeper"]
+__all__ = ["at_every_keeper"]

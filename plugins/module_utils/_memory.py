@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import (
     Cluster,
     Journal,
@@ -57,7 +58,19 @@ class Memory:
         return Remembered(record, key, key_for)
 
     def begin(self, key: RootKey, cluster: Cluster) -> Record:
-        """Remember, durably, that shards of ``key`` are about to be sent."""
+        """Remember, durably, that shards of ``key`` are about to be sent.
+
+        Raises StateUnusable, and remembers nothing, where a run with another state directory has
+        not finished the same cluster: its shards may be out.
+        """
+        waiting = self._pending.of_another_state_dir(cluster.fingerprint())
+        if waiting is not None:
+            raise StateUnusable(
+                "An unfinished run with another state_dir keeps a root key for the same keepers,"
+                f" {waiting}, and may have sent shards of it. Nothing was sent. Rerun bootstrap"
+                " with that state_dir. If that key is not wanted, restart Nexus and every keeper"
+                " so that they forget its shards, and remove the file."
+            )
         record = Record(cluster, key.seal())
         self._pending.save(key, cluster.fingerprint())
         self.note(record)

@@ -57,13 +57,14 @@ def open_memory_dir(path: str, *, create: bool) -> int | None:
             except FileExistsError:
                 # Whatever it is, it is checked below.
                 return _open_checked(path)
+            return _open_made(path)
         return _open_checked(path)
     except FileNotFoundError:
         if not create:
             return None
         problem = "its parent directory does not exist"
     except PermissionError:
-        problem = f"permission denied for user id {os.geteuid()}"
+        problem = f"permission denied for user id {os.geteuid()}{_whose(path)}"
     except OSError as error:
         # O_NOFOLLOW and O_DIRECTORY: ELOOP or ENOTDIR for a link, by kernel version.
         linked = os.path.islink(path)
@@ -71,23 +72,41 @@ def open_memory_dir(path: str, *, create: bool) -> int | None:
     raise ConfigError(_OPTION, f"{path} cannot be used: {problem}; {_REMEDY}")
 
 
+def _open_made(path: str) -> int:
+    try:
+        return _open_checked(path)
+    except ConfigError:
+        # It was made a moment ago, on a disk.
+        os.rmdir(path)
+        raise
+
+
+def _whose(path: str) -> str:
+    try:
+        owner = os.lstat(path).st_uid
+    except OSError:
+        return ""
+    return f"; it belongs to user id {owner}: let an administrator remove it if it is empty"
+
+
 def _open_checked(path: str) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     problem = _problem(descriptor)
     if problem:
         os.close(descriptor)
-        raise ConfigError(_OPTION, f"{path} {problem}; {_REMEDY}")
+        raise ConfigError(_OPTION, f"{path} {problem}")
     return descriptor
 
 
 def _problem(descriptor: int) -> str:
     status = os.fstat(descriptor)
     if not _in_memory(descriptor):
-        return "lies on a disk, where the root key would outlive the run"
+        return f"lies on a disk, where the root key would outlive the run; {_REMEDY}"
     if status.st_uid != os.geteuid():
-        return f"belongs to user id {status.st_uid}, not to the running {os.geteuid()}"
+        return f"belongs to user id {status.st_uid}, not to the running {os.geteuid()}; {_REMEDY}"
     if stat.S_IMODE(status.st_mode) & 0o077:
-        return f"is open to others (mode {stat.S_IMODE(status.st_mode):04o}, should be 0700)"
+        mode = stat.S_IMODE(status.st_mode)
+        return f"is open to others (mode {mode:04o}); close it with chmod 0700"
     return ""
 
 

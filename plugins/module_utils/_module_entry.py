@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -45,6 +46,9 @@ class Module(Protocol):
 
 
 _UNCHANGED = "Nothing was changed."
+# Ansible looks for every registered value in every string of a result: with 1000 keepers for 1.5 s,
+# half as long again as the run. Above this many, only those that the result holds are registered.
+_MANY_SECRETS = 500
 # A status has no options for these: it says what a plain run would do.
 _PLAIN_RUN = {"verify": True, "init_verification_timeout": "30m", "force": False}
 
@@ -53,6 +57,7 @@ def run_module(module: Module, step: Callable[[str], None] = lambda name: None) 
     """Run and end the process, with the same result shape whatever happens."""
     params = module.params
     report = RunReport(readable_peers(params["keeper_peers"]), params["nexus_api_url"])
+    secrets: set[str] = set()
 
     def work() -> None:
         settings = read_settings(params)
@@ -60,7 +65,7 @@ def run_module(module: Module, step: Callable[[str], None] = lambda name: None) 
         # Imported only now: it imports the libraries.
         from ansible_collections.dayzero.spike.plugins.module_utils._bootstrap import run
 
-        run(settings, _tools(module, step), report, check=module.check_mode)
+        run(settings, _tools(secrets.add, step), report, check=module.check_mode)
 
     failure = _failure_of(
         work,
@@ -71,33 +76,34 @@ def run_module(module: Module, step: Callable[[str], None] = lambda name: None) 
     if module._diff:
         would_deliver = module.check_mode and report.changed and not failure
         result["diff"] = report.diff(would_deliver=would_deliver)
-    _end(module, result, failed=bool(failure))
+    _end(module, result, secrets, failed=bool(failure))
 
 
 def show_status(module: Module) -> NoReturn:
     """Tell how the cluster stands and end the process, with the same shape whatever happens."""
     params = {**_PLAIN_RUN, **module.params}
     report = StatusReport(readable_peers(params["keeper_peers"]), params["nexus_api_url"])
+    secrets: set[str] = set()
 
     def work() -> None:
         settings = read_settings(params)
         check_libraries()
         from ansible_collections.dayzero.spike.plugins.module_utils._status import inspect
 
-        inspect(settings, _tools(module), report)
+        inspect(settings, _tools(secrets.add), report)
 
     failure = _failure_of(work, interrupted=_UNCHANGED, defect=_UNCHANGED)
-    _end(module, {**report.result(), **failure}, failed=bool(failure))
+    _end(module, {**report.result(), **failure}, secrets, failed=bool(failure))
 
 
-def _tools(module: Module, step: Callable[[str], None] = lambda name: None) -> Tools:
+def _tools(mask: Callable[[str], None], step: Callable[[str], None] = lambda name: None) -> Tools:
     from ansible_collections.dayzero.spike.plugins.module_utils._session import Tools
 
     return Tools(
         clock=time.monotonic,
         sleep=time.sleep,
         now=lambda: datetime.now(timezone.utc),
-        mask=module.no_log_values.add,
+        mask=mask,
         step=step,
     )
 
@@ -131,8 +137,11 @@ def _failure_of(work: Callable[[], None], *, interrupted: str, defect: str) -> d
     return {}
 
 
-def _end(module: Module, result: dict[str, Any], *, failed: bool) -> NoReturn:
-    module.no_log_values.update(url_credentials(module.params))
+def _end(module: Module, result: dict[str, Any], secrets: set[str], *, failed: bool) -> NoReturn:
+    if len(secrets) > _MANY_SECRETS:
+        text = json.dumps(result, ensure_ascii=False)
+        secrets = {secret for secret in secrets if secret in text}
+    module.no_log_values.update(secrets, url_credentials(module.params))
     if failed:
         module.fail_json(**result)
     module.exit_json(**result)

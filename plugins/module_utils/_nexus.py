@@ -60,12 +60,14 @@ _OF_CAUSE = {
 class Verdict:
     """What Nexus said, and one line about it.
 
-    ``final``: not even an unclear answer will become a clear one by waiting.
+    ``cause`` is why no answer came, None where one did. ``final``: not even an unclear answer will
+    become a clear one by waiting.
     """
 
     nexus: Nexus
     detail: str
     final: bool = False
+    cause: Cause | None = None
 
 
 def ask(transport: Transport, url: str, token: Token, attempt: Attempt) -> Verdict:
@@ -82,7 +84,7 @@ def ask(transport: Transport, url: str, token: Token, attempt: Attempt) -> Verdi
         failure = error.failure
         default = Nexus.UNCLEAR if failure.sent else Nexus.UNREACHABLE
         nexus = _OF_CAUSE.get(failure.cause, default)
-        return Verdict(nexus, failure.detail, final=failure.final)
+        return Verdict(nexus, failure.detail, final=failure.final, cause=failure.cause)
     if answer.status == 200:
         digest = (json_object(answer) or {}).get("hash")
         if not isinstance(digest, str) or not digest.isascii():
@@ -119,11 +121,13 @@ def inquire(
 ) -> Inquiry:
     """Ask about once a second, for at most ``seconds``, until a verdict is ``enough``.
 
-    A definite verdict always is. SPIKE's own bootstrap waits up to a minute between requests, and
-    so learns up to a minute late that Nexus is ready.
+    A definite verdict always is. The last question is asked when the time is nearly up. SPIKE's own
+    bootstrap waits up to a minute between requests, and so learns up to a minute late that Nexus
+    is ready.
     """
     began = clock()
     ends_at = began + seconds
+    last_start = ends_at - _LEAST_SECONDS
     attempts = 0
     while True:
         attempts += 1
@@ -132,10 +136,9 @@ def inquire(
         verdict = ask_once(Attempt(attempts, cut_at=until, ends_at=until, clock=clock))
         now = clock()
         definite = verdict.final or verdict.nexus in _DEFINITE
-        again = max(now, asked + _INTERVAL_SECONDS)
-        if definite or enough(verdict) or again > ends_at - _LEAST_SECONDS:
+        if definite or enough(verdict) or now >= last_start:
             return Inquiry(verdict, attempts, now - began)
-        sleep(again - now)
+        sleep(max(0.0, min(asked + _INTERVAL_SECONDS, last_start) - now))
 
 
 __all__ = ["Inquiry", "Nexus", "Verdict", "ask", "inquire"]

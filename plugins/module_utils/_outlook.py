@@ -10,7 +10,10 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import GuardRefusal
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    GuardRefusal,
+    StateUnusable,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._guard import (
     Decision,
     Standing,
@@ -58,6 +61,18 @@ def foresee(standing: Standing, *, unreached: Sequence[int], running: bool) -> O
     return Outlook(step, f"{meaning} {warning}" if warning else meaning)
 
 
+def foresee_blindly(standing: Standing, unusable: StateUnusable) -> Outlook:
+    """What a run would do where the journal or the key of an unfinished run cannot be read.
+
+    ``standing`` is that of a host without either: it tells only what Nexus says.
+    """
+    if standing.verdict.nexus is Nexus.OTHER_KEY:
+        found = "Nexus holds a root key, so a run without the journal would be refused as well"
+    else:
+        found = f"Of Nexus is known: {standing.verdict.detail}"
+    return Outlook(Next.REFUSE, f"Refused: {unusable.message} {found}.")
+
+
 def _progress(standing: Standing) -> str:
     record = standing.record
     so_far = ""
@@ -85,9 +100,9 @@ def _meaning(standing: Standing, step: Next) -> str:
         )
     lacking = [i for i in range(1, len(record.cluster.keepers) + 1) if i not in record.delivered]
     if lacking:
-        lack = "lacks its" if len(lacking) == 1 else "lack their"
+        have = "is not known to have its" if len(lacking) == 1 else "are not known to have their"
         return (
-            f"Unfinished: {_named(lacking)} {lack} shard; rerun bootstrap, it goes on with the"
+            f"Unfinished: {_named(lacking)} {have} shard; rerun bootstrap, it goes on with the"
             " same key."
         )
     return (
@@ -126,4 +141,4 @@ def _named(ids: Sequence[int]) -> str:
     return f"{'keeper' if len(ids) == 1 else 'keepers'} {shown}{rest}"
 
 
-__all__ = ["Next", "Outlook", "foresee"]
+__all__ = ["Next", "Outlook", "foresee", "foresee_blindly"]

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 
 from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import (
@@ -20,18 +22,37 @@ from ansible_collections.dayzero.spike.plugins.module_utils._root_key import Roo
 from ansible_collections.dayzero.spike.plugins.module_utils._shamir import SIZE
 
 NAME = "root-key"
+# The file's name ends in this many hex digits, which tell one state directory from another.
+_NAME_DIGITS = 16
 # The file: this line, the cluster's fingerprint (64 hex digits), a line end, the key's 32 bytes.
 _MAGIC = b"dayzero.spike root key 1\n"
 _FINGERPRINT = 64
 _LENGTH = len(_MAGIC) + _FINGERPRINT + 1 + SIZE
 
 
-class PendingKey:
-    """The key of an unfinished run in an open, private, memory-backed directory."""
+def file_name(state_dir: str) -> str:
+    """The name of the file with the key of the run that has its journal in ``state_dir``.
 
-    def __init__(self, directory: int | None, path: str, *, step: Step = ignore_step) -> None:
-        """``directory`` is None where the directory does not exist, and so no key."""
-        self.path = os.path.join(path, NAME)
+    Clusters that are bootstrapped from one host have a state directory each, and may share the
+    directory in memory. The same state directory has the same name, whatever links lead to it.
+    """
+    place = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()
+    return f"{NAME}-{place[:_NAME_DIGITS]}"
+
+
+class PendingKey:
+    """The key of an unfinished run in an open, private, memory-backed directory.
+
+    Journal, lock and key go together: whoever holds the lock of ``state_dir`` is alone with its
+    key.
+    """
+
+    def __init__(
+        self, directory: int | None, path: str, state_dir: str, *, step: Step = ignore_step
+    ) -> None:
+        """``directory`` is ``path``, open, or None where it does not exist, and so no key."""
+        self._name = file_name(state_dir)
+        self.path = os.path.join(path, self._name)
         self._directory = directory
         self._step = step
 
@@ -45,7 +66,7 @@ class PendingKey:
             return None
         problem = ""
         try:
-            content = read_file(self._directory, NAME, _LENGTH + 1)
+            content = read_file(self._directory, self._name, _LENGTH + 1)
         except OSError as error:
             problem = error.strerror or "unreadable"
         if problem:
@@ -61,21 +82,41 @@ class PendingKey:
             fingerprint = content[len(_MAGIC) : len(_MAGIC) + _FINGERPRINT].decode(
                 "ascii", "replace"
             )
+            secret = content[-SIZE:]
             try:
-                return RootKey(content[-SIZE:]), fingerprint
+                return RootKey(secret), fingerprint
             except ValueError:
                 return None
+            finally:
+                wipe(secret)
         finally:
             wipe(content)
+
+    def of_another_state_dir(self, fingerprint: str) -> str | None:
+        """The path of a key that a run with another state directory keeps for the same cluster.
+
+        None where there is none. Only what the file says about itself is read, not the key.
+        """
+        if self._directory is None:
+            return None
+        header = _header(fingerprint)
+        for name in os.listdir(self._directory):
+            if name == self._name or not name.startswith(f"{NAME}-"):
+                continue
+            # What cannot be read as a file is nobody's key.
+            with contextlib.suppress(OSError):
+                if read_file(self._directory, name, len(header)) == header:
+                    return os.path.join(os.path.dirname(self.path), name)
+        return None
 
     def save(self, key: RootKey, fingerprint: str) -> None:
         """Keep ``key`` until Nexus has proved it; raises StateUnusable."""
         assert self._directory is not None
-        content = bytearray(_MAGIC + fingerprint.encode() + b"\n")
+        content = _header(fingerprint)
         content += key.exposed()
         problem = ""
         try:
-            replace_file(self._directory, NAME, content, mode=0o600, step=self._step)
+            replace_file(self._directory, self._name, content, mode=0o600, step=self._tell)
         except OSError as error:
             problem = error.strerror or "not writable"
         finally:
@@ -90,10 +131,10 @@ class PendingKey:
         """Overwrite and remove the key, and what a crash may have left of writing it."""
         if self._directory is None:
             return
-        for name in (NAME, temporary_name(NAME)):
-            self._step(f"{name}: before removal")
+        for name in (self._name, temporary_name(self._name)):
+            self._tell(f"{name}: before removal")
             self._remove(name)
-            self._step(f"{name}: removed")
+            self._tell(f"{name}: removed")
 
     def _remove(self, name: str) -> None:
         assert self._directory is not None
@@ -104,7 +145,7 @@ class PendingKey:
                 os.write(descriptor, bytes(_LENGTH))
             finally:
                 os.close(descriptor)
-            self._step(f"{name}: overwritten")
+            self._tell(f"{name}: overwritten")
             os.unlink(name, dir_fd=self._directory)
         except FileNotFoundError:
             return
@@ -114,5 +155,13 @@ class PendingKey:
                 f" {error.strerror}. Remove it by hand."
             ) from None
 
+    def _tell(self, step: str) -> None:
+        # A step is called the same in every run, wherever its state directory is.
+        self._step(step.replace(self._name, NAME))
 
-__all__ = ["NAME", "PendingKey"]
+
+def _header(fingerprint: str) -> bytearray:
+    return bytearray(_MAGIC + fingerprint.encode() + b"\n")
+
+
+__all__ = ["NAME", "PendingKey", "file_name"]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What this process must not leave behind."""
+"""What this process must not leave behind, and what it may use."""
 
 from __future__ import annotations
 
@@ -23,4 +23,14 @@ def forbid_core_dumps() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-__all__ = ["forbid_core_dumps"]
+def allow_open_files() -> None:
+    """Allow as many open files as the host lets this process have.
+
+    A thousand keepers take a connection each, and one more for every attempt that runs beside
+    another; the usual soft limit is 1024.
+    """
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+__all__ = ["allow_open_files", "forbid_core_dumps"]

@@ -154,6 +154,8 @@ class RunReport:
         keeper.elapsed = outcome.elapsed
         keeper.failure = outcome.failure
         keeper.state = _state(step, outcome)
+        if step is Step.DELIVER and outcome.sent:
+            self.changed = True
 
     def nexus(self, state: NexusState, detail: str, *, attempts: int, elapsed: float) -> None:
         """Note what Nexus said last, after ``attempts`` requests and ``elapsed`` seconds."""
@@ -162,9 +164,13 @@ class RunReport:
         self.nexus_attempts = attempts
         self.nexus_elapsed = elapsed
 
-    def note(self, line: str) -> None:
-        """Add a line to the log."""
-        self._log.append(line)
+    def proof_skipped(self, runtime_dir: str, *, replaced: bool) -> None:
+        """Note that Nexus was not asked for its proof; ``replaced``: it has another key."""
+        self.nexus_state = NexusState.OTHER_KEY if replaced else NexusState.SKIPPED
+        self.nexus_detail = (
+            f"not asked to prove the root key (verify: false), which stays in {runtime_dir} until"
+            " a run with verify ends well"
+        )
 
     @property
     def failed_keepers(self) -> list[int]:

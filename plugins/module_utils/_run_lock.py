@@ -59,17 +59,34 @@ def locked_state_dir(
 def open_state_dir(path: str, *, create: bool) -> int | None:
     """Open ``path`` without a lock and return its descriptor, which the caller closes.
 
-    It is made where ``create`` says so; else a missing one gives None. Raises ConfigError.
+    It is made, with mode 0700, where ``create`` says so; else a missing one gives None. The mode
+    of one that is there is left alone. Raises ConfigError.
     """
     try:
         if create:
-            make_directory(path, mode=0o755)
-        elif not os.path.lexists(path):
+            _make_private(path)
+        elif not _exists(path):
             return None
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         problem = (error.strerror or "unusable").lower()
     raise _unusable(path, problem)
+
+
+def _make_private(path: str) -> None:
+    # Whoever can open the lock can hold it, and keep every run waiting. What has to be made above
+    # is not ours alone.
+    make_directory(os.path.dirname(os.path.normpath(path)), mode=0o755)
+    make_directory(path, mode=0o700)
+
+
+def _exists(path: str) -> bool:
+    """Whether there is anything at ``path``; raises OSError where nothing can ever be."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def is_locked(path: str, directory: int) -> bool:
@@ -93,7 +110,7 @@ def is_locked(path: str, directory: int) -> bool:
 def _open_lock(path: str, directory: int, create: bool) -> int | None:
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return os.open(NAME, flags, 0o644, dir_fd=directory)
+        return os.open(NAME, flags, 0o600, dir_fd=directory)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -120,9 +137,11 @@ def _take(
         except BlockingIOError:
             left = give_up - clock()
         if left <= 0:
+            name = os.path.join(path, NAME)
             raise StateUnusable(
-                f"Another bootstrap run holds {os.path.join(path, NAME)} and did not end within"
-                f" {patience.text}. Wait for it to end and rerun bootstrap.",
+                f"Another bootstrap run holds {name} and did not end within {patience.text}. Wait"
+                " for it to end and rerun bootstrap. An ansible-playbook that was killed leaves its"
+                f" module at work for a while: fuser {name} names its process.",
                 code="bootstrap_locked",
             )
         sleep(min(_POLL_SECONDS, left))

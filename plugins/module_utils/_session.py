@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,11 +19,21 @@ from ansible_collections.dayzero.spike.plugins.module_utils._broadcast import (
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import Step as StepHook
 from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import ignore_step
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import OutOfTime, Phase
+from ansible_collections.dayzero.spike.plugins.module_utils._duration import Duration
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    ConfigError,
+    OutOfTime,
+    Phase,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._identity import obtain_identity
-from ansible_collections.dayzero.spike.plugins.module_utils._keeper_steps import TimeLimit
-from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import default_memory_dir
-from ansible_collections.dayzero.spike.plugins.module_utils._process import forbid_core_dumps
+from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import (
+    default_memory_dir,
+    open_memory_dir,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._process import (
+    allow_open_files,
+    forbid_core_dumps,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
 from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
 from ansible_collections.dayzero.spike.plugins.module_utils._settings import Settings
@@ -70,6 +82,7 @@ class Session:
         self, settings: Settings, tools: Tools, report: RunReport, resources: ExitStack
     ) -> None:
         """Raises ConfigError where no runtime_dir is given and the host has no default for it."""
+        allow_open_files()
         self.began = tools.clock()
         self.tools = tools
         self.report = report
@@ -89,7 +102,11 @@ class Session:
         ``scratch_dir``, in memory, is for a source that hands over files; by default it is
         ``runtime_dir``.
         """
-        source = replace(self.settings, runtime_dir=scratch_dir or self.runtime_dir)
+        source = replace(
+            self.settings,
+            runtime_dir=scratch_dir or self.runtime_dir,
+            spiffe_source_timeout=self.clipped(self.settings.spiffe_source_timeout),
+        )
         identity = obtain_identity(source, now=self.tools.now)
         self.keepers = self._transport(
             PeerTls(identity, IdRule(KEEPER_PATH, self.settings.trust_root_keeper))
@@ -97,10 +114,36 @@ class Session:
         self.nexus = self._transport(
             PeerTls(identity, IdRule(NEXUS_PATH, self.settings.trust_root_nexus))
         )
+        # Only now: it closes our own /proc/self/fd, through which OpenSSL has read the SVID. And
+        # already now: no root key is in memory yet.
+        forbid_core_dumps()
+
+    def scratch_dir(self, memory_dir: int | None) -> str | None:
+        """Where spire-agent puts its files as long as there is no runtime_dir.
+
+        Whoever changes nothing must not make one, and one that it made and removed could be taken
+        from under a run that has just begun. None: runtime_dir will do, or nothing is needed.
+        """
+        if memory_dir is not None or self.settings.svid_source != "spire_agent":
+            return None
+        beside = os.path.dirname(self.runtime_dir.rstrip("/"))
+        try:
+            private = tempfile.TemporaryDirectory(prefix="spike-bootstrap-svid-", dir=beside)
+        except OSError as error:
+            raise ConfigError(
+                "runtime_dir",
+                f"it does not exist, and spire-agent needs a private directory in {beside} instead:"
+                f" {(error.strerror or 'unusable').lower()}; give one in memory that the running"
+                " user owns",
+            ) from None
+        scratch = self.resources.enter_context(private)
+        descriptor = open_memory_dir(scratch, create=False)
+        if descriptor is not None:
+            os.close(descriptor)
+        return scratch
 
     def guard_key(self, key: RootKey) -> None:
-        """Whatever happens now, the key is in no core dump and no output, and is wiped."""
-        forbid_core_dumps()
+        """Whatever happens now, the key is in no output, and is wiped."""
         self.resources.callback(key.wipe)
         for spelling in key.spellings():
             self.tools.mask(spelling)
@@ -118,13 +161,12 @@ class Session:
             )
         return min(seconds, left)
 
-    def keeper_limit(self) -> TimeLimit:
-        """The time for one step at the keepers."""
-        given = self.settings.keeper_timeout
+    def clipped(self, given: Duration) -> Duration:
+        """``given``, or what the whole run has left where that is less, in the operator's words."""
         seconds = self.within(given.seconds)
         if seconds < given.seconds:
-            return TimeLimit(seconds, f"the whole run's {self.settings.timeout.text}")
-        return TimeLimit(seconds, given.text)
+            return Duration(seconds, f"the whole run's {self.settings.timeout.text}")
+        return given
 
     def _transport(self, tls: PeerTls) -> Transport:
         transport = Transport(tls, resolve=self.tools.resolve, step=self.tools.step)

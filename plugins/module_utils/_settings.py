@@ -122,7 +122,8 @@ def url_credentials(params: Mapping[str, Any]) -> Iterator[str]:
         before, at, _ = str(url).rpartition("@")
         credentials = before.rpartition("//")[2]
         if at and credentials:
-            yield credentials
+            # With the @, so that one of a single letter does not mask every such letter.
+            yield credentials + at
 
 
 def _peers(urls: Sequence[str]) -> tuple[Peer, ...]:
@@ -158,16 +159,15 @@ def _url(option: str, value: str, *, name: str = "it") -> str:
         )
     parts = _split_url(text)
     if parts is None or not parts.hostname or not text.isascii() or not text.isprintable():
-        problem = "is not a URL"
+        problem = "is not a URL with a host and, if any, a port from 1 to 65535"
     elif parts.scheme != "https":
         problem = "does not begin with https://"
     elif any(mark in text for mark in "?# "):
         problem = "has a query, a fragment or a space"
     else:
         return text
-    raise ConfigError(
-        option, f"{name} is {value!r}, which {problem}; give it as https://keeper1:8443"
-    )
+    example = "https://keeper1:8443" if option == "keeper_peers" else "https://localhost:8553"
+    raise ConfigError(option, f"{name} is {value!r}, which {problem}; give it as {example}")
 
 
 def _split_url(text: str) -> SplitResult | None:

@@ -39,7 +39,6 @@ def open_connection(host: str, port: int, attempt: Attempt, resolve: Resolve) ->
     Raises AttemptFailed when time runs out or the name is unknown, OSError when every address
     refuses.
     """
-    attempt.doing = Cause.NAME_RESOLUTION
     addresses = _resolve_in_time(host, port, attempt, resolve)
     attempt.doing = Cause.CONNECT_TIMEOUT
     problem: OSError | AttemptFailed | None = None
@@ -73,6 +72,8 @@ def _resolve_in_time(host: str, port: int, attempt: Attempt, resolve: Resolve) -
         except OSError:
             continue
         return [(family, (host, port))]
+
+    attempt.doing = Cause.NAME_RESOLUTION
 
     def lookup() -> list[Address] | OSError:
         try:

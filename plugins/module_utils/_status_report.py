@@ -27,12 +27,21 @@ class StatusReport(RunReport):
         self._journal: dict[str, Any] | None = None
 
     def journal(
-        self, path: str, record: Record | None, *, pending_key: bool, running: bool
+        self,
+        path: str,
+        record: Record | None,
+        *,
+        pending_key: bool,
+        running: bool,
+        unusable: bool = False,
     ) -> None:
-        """Note what an earlier run left: its record, and whether its key is still kept."""
+        """Note what an earlier run left: its record, and whether its key is still kept.
+
+        ``unusable``: one of the two is there and cannot be read.
+        """
         self._journal = {
             "path": path,
-            "state": _state(record),
+            "state": "unusable" if unusable else _state(record),
             "cluster": _cluster(record),
             "delivered": sorted(record.delivered) if record else [],
             "pending_key": pending_key,

@@ -46,6 +46,7 @@ def take_standing(session: Session, remembered: Remembered) -> Standing:
     Raises ConfigError where ``nexus_data_dir`` cannot be read.
     """
     settings = session.settings
+    database = _nexus_database(settings.nexus_data_dir)
     verdict = _probe(session, remembered)
     return Standing(
         cluster=Cluster(
@@ -57,7 +58,7 @@ def take_standing(session: Session, remembered: Remembered) -> Standing:
         record=remembered.record,
         pending_for=remembered.key_for,
         verdict=verdict,
-        database=_nexus_database(settings.nexus_data_dir),
+        database=database,
     )
 
 
@@ -115,7 +116,7 @@ def reach_keepers(session: Session) -> None:
         session.settings.peers,
         work,
         settings=session.settings,
-        limit=session.keeper_limit(),
+        limit=session.clipped(session.settings.keeper_timeout),
         runner=session.workers,
         report=session.report,
     )

@@ -12,6 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    AttemptFailed,
+    Cause,
+    Failure,
+    NoThread,
+)
+
 T = TypeVar("T")
 
 # Attempts need little stack; 1000 default ones would be 8 GiB of address space.
@@ -36,7 +43,9 @@ class Workers(Generic[T]):
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[T] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        # Threads that wait for a job, or below 0 jobs that wait for a thread.
         self._idle = 0
+        self._threads = 0
         self._capacity = _SLOTS
         self._slots = threading.Semaphore(self._capacity)
 
@@ -44,23 +53,22 @@ class Workers(Generic[T]):
         """Run ``job``, which must not raise, on a thread of its own.
 
         At once, unless jobs already under way keep the processor busy: then after one of them has
-        ended, or a few milliseconds. Jobs that only wait delay nobody.
+        ended, or a few milliseconds. Jobs that only wait delay nobody. Where this host allows no
+        further thread, the job waits for one of those that there are; raises NoThread where there
+        is none.
         """
         has_slot = self._take_slot()
         with self._lock:
-            fresh = self._idle == 0
-            if not fresh:
-                self._idle -= 1
+            self._idle -= 1
+            missing = -self._idle
+        if not self._add_threads(missing):
+            self._leave(has_slot)
+            raise NoThread(threading.active_count())
         self._jobs.put(lambda: self._run(job, has_slot))
-        if fresh:
-            _start_daemon(self._work)
 
     def next_result(self, timeout: float) -> T | None:
         """Wait up to ``timeout`` seconds for the next job to end; None if none did."""
-        try:
-            return self._results.get(timeout=max(0.0, timeout))
-        except queue.Empty:
-            return None
+        return _next(self._results, timeout)
 
     def _take_slot(self) -> bool:
         if self._slots.acquire(blocking=False):
@@ -76,6 +84,22 @@ class Workers(Generic[T]):
             self._capacity *= 2
         return False
 
+    def _add_threads(self, missing: int) -> bool:
+        """Start ``missing`` threads, or as many as the host allows; False where there is none."""
+        for _ in range(missing):
+            if not _start_daemon(self._work):
+                break
+            with self._lock:
+                self._threads += 1
+                self._idle += 1
+        return self._threads > 0
+
+    def _leave(self, has_slot: bool) -> None:
+        with self._lock:
+            self._idle += 1
+        if has_slot:
+            self._slots.release()
+
     def _work(self) -> None:
         while True:
             self._jobs.get()()
@@ -83,33 +107,43 @@ class Workers(Generic[T]):
     def _run(self, job: Callable[[], T], has_slot: bool) -> None:
         result = job()
         # Idle before reporting: whoever reads the result may start the next job on us.
-        with self._lock:
-            self._idle += 1
-        if has_slot:
-            self._slots.release()
+        self._leave(has_slot)
         self._results.put(result)
 
 
 def call_with_deadline(job: Callable[[], T], timeout: float) -> T | None:
     """Run ``job``, which must not raise, for at most ``timeout`` seconds; None if it is not done.
 
-    For calls that cannot be bounded otherwise, such as ``getaddrinfo``.
+    For the one call that cannot be bounded otherwise, ``getaddrinfo``; so where this host allows
+    no further thread, it raises AttemptFailed for a name that cannot be looked up.
     """
-    workers: Workers[T] = Workers()
-    results = workers._results
-    _start_daemon(lambda: results.put(job()))
-    return workers.next_result(timeout)
+    results: queue.SimpleQueue[T] = queue.SimpleQueue()
+    if not _start_daemon(lambda: results.put(job())):
+        words = "this host allows no further thread (ulimit -u, TasksMax or pids limit)"
+        raise AttemptFailed(Failure(Cause.NAME_RESOLUTION, words))
+    return _next(results, timeout)
 
 
-def _start_daemon(target: Callable[[], None]) -> None:
+def _next(results: queue.SimpleQueue[T], timeout: float) -> T | None:
+    try:
+        return results.get(timeout=max(0.0, timeout))
+    except queue.Empty:
+        return None
+
+
+def _start_daemon(target: Callable[[], None]) -> bool:
+    """Start a thread; False where the host allows no further one."""
     thread = threading.Thread(target=target, daemon=True)
     # The stack size is the process's, so it is put back for whoever starts threads next.
     with _stack_lock:
         before = threading.stack_size(_STACK_BYTES)
         try:
             thread.start()
+        except RuntimeError:
+            return False
         finally:
             threading.stack_size(before)
+    return True
 
 
 __all__ = ["Workers", "call_with_deadline"]

@@ -17,7 +17,8 @@ description:
   - Draws a root key, splits it, delivers shard number I(i) to keeper number I(i), and has SPIKE
     Nexus prove that it holds the same key.
   - Runs on the host that holds the bootstrap identity. The root key leaves that host only as
-    shards. It is in no result, log, argument or environment variable and on no disk.
+    shards. It is in no result, log, argument or environment variable and on no disk. Swap is a
+    disk. Encrypt it, or switch it off.
   - Every keeper is reached before the first shard is sent. While one of them cannot be reached, no
     shard leaves, and every keeper that failed is reported, with the cause, in the same run.
   - Can be run again at any point. A finished cluster is left alone. An unfinished run goes on with
@@ -73,12 +74,20 @@ options:
     description:
       - Whether to draw a new key where a run without it is refused, because the cluster has, or may
         have, a key already. V(false) by default.
-      - B(This destroys data.) Every keeper's shard is overwritten. From its next restart on, SPIKE
-        Nexus has the new key, and whatever it encrypted with the old one, every secret and every
-        policy, can never be read again. There is no copy of the old key, unless recovery shards
-        were saved with C(spike operator recover).
-      - Changes nothing where a run is not refused. A cluster that proves its key is left alone,
-        and an unfinished run goes on with the key that it had drawn.
+      - >-
+        B(This destroys data.) It overrides the refusals that protect a key which the cluster has or
+        may have: SPIKE Nexus holds another key, refuses our SVID, gives no clear answer or is not
+        Nexus at all; it has no key or cannot be reached although an earlier run had finished; the
+        key of an unfinished run is lost; there is a Nexus database that no journal tells of; the
+        keepers, the threshold or the scheme are not those of the earlier run. It never overwrites a
+        key that Nexus proves to be the earlier run's, so with other settings such a run stays
+        refused. It changes nothing where a run is not refused, so a finished cluster is left alone,
+        and an unfinished run goes on with its own key. It is no remedy for a refused option or
+        identity, nor for a journal, a kept key or a lock that cannot be used. What it destroys is
+        the old key. Every keeper's shard is overwritten, from its next restart on Nexus has the new
+        key, and whatever it encrypted with the old one, every secret and every policy, can never be
+        read again. There is no copy of the old key, unless recovery shards were saved with C(spike
+        operator recover).
       - Right for a cluster without data that is worth keeping, for example after the bootstrap
         host rebooted in the middle of the very first run. Restart SPIKE Nexus and every keeper
         before that, so that they forget the shards of the old key.
@@ -322,7 +331,10 @@ nexus:
     state:
       description:
         - V(ready), it proved the root key; V(not_ready), it has none yet; V(unreachable), it did
-          not answer; V(other_key), it has another key; V(skipped), it was not asked.
+          not answer; V(other_key), it has another key; V(skipped), the run ended before it was
+          asked, or O(verify=false) left out its proof.
+        - Without a proof, too, it is C(other_key) where a forced run has left Nexus with the key
+          that it had before.
       returned: always
       type: str
       choices: [ready, not_ready, unreachable, other_key, skipped]
@@ -338,7 +350,9 @@ nexus:
       type: float
       sample: 2.1
     detail:
-      description: The last answer in one line.
+      description: >-
+        The last answer in one line. With O(verify=false), that the proof was left out, and where
+        the root key waits for the run that asks for it.
       returned: always
       type: str
       sample: ''
@@ -348,7 +362,9 @@ resumed:
   type: bool
   sample: false
 log:
-  description: The attempts, one line each, in the order in which they were started.
+  description: >-
+    The attempts at keepers and nothing else, one line each, in the order in which they were
+    started.
   returned: always, except when Ansible itself refuses an option
   type: list
   elements: str

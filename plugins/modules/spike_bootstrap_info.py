@@ -22,8 +22,8 @@ description:
   - Sends no shard, draws no key to be used and writes nothing. It needs no lock, so it can look on
     while a run is at work.
   - Keepers and a Nexus that do not answer are findings, and the module succeeds. It fails where
-    it cannot tell how things stand, because an option is refused, it has no identity, the journal
-    or the key of an unfinished run cannot be read, or O(timeout) is used up.
+    it cannot tell how things stand, because an option is refused, it has no identity, or
+    O(timeout) is used up.
 extends_documentation_fragment:
   - dayzero.spike._connection
   - dayzero.spike._split
@@ -143,7 +143,8 @@ summary:
   returned: always, except when Ansible itself refuses an option
   type: str
   sample: >-
-    Unfinished: keepers 2, 3 lack their shard; rerun bootstrap, it goes on with the same key.
+    Unfinished: keepers 2, 3 are not known to have their shard; rerun bootstrap, it goes on with
+    the same key.
 next:
   description:
     - What M(dayzero.spike.spike_bootstrap) without O(dayzero.spike.spike_bootstrap#module:force)
@@ -171,10 +172,11 @@ journal:
     state:
       description:
         - V(none), no run has begun to deliver; V(delivering), one has, and Nexus has not proved its
-          key; V(finished), Nexus has proved it.
+          key; V(finished), Nexus has proved it; V(unusable), the journal or the key of an
+          unfinished run is there and cannot be read, RV(summary) says why.
       returned: always
       type: str
-      choices: [none, delivering, finished]
+      choices: [none, delivering, finished, unusable]
       sample: delivering
     cluster:
       description: For which cluster that run split its key; V(null) without a run.

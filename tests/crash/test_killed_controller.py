@@ -213,7 +213,8 @@ def test_a_rerun_that_waits_too_long_for_the_lock_says_whose_it_is(
     assert (refused["phase"], refused["code"]) == ("guard", "bootstrap_locked")
     assert refused["msg"] == (
         f"Another bootstrap run holds {cluster.state_dir / 'lock'} and did not end within 300ms."
-        " Wait for it to end and rerun bootstrap."
+        " Wait for it to end and rerun bootstrap. An ansible-playbook that was killed leaves its"
+        f" module at work for a while: fuser {cluster.state_dir / 'lock'} names its process."
     )
     cluster.keepers[2].heal()
     assert cluster.run().result["phase"] == "done"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.dayzero.spike.tests.support.ansible_run import run_thro
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
 from ansible_collections.dayzero.spike.tests.support.module_run import (
     Runner,
+    StartedRun,
     assert_whole,
     run_directly,
 )
@@ -159,6 +161,105 @@ def test_what_a_failed_delivery_left_is_finished_with_the_same_key(
     assert (finished.result["phase"], finished.result["resumed"]) == ("done", True)
     assert host.root_key(1, 2) == root_key
     assert host.nexus_holds(root_key)
+
+
+# A shell that starts its commands in the background lets them ignore it.
+_HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
+def test_a_run_that_is_interrupted_says_who_may_have_a_shard(host: Host) -> None:
+    hanging = host.sandbox.keepers[1]
+    hanging.inject({"delay": "60s", "when": "deliver"})
+    options = host.options(keeper_timeout="30s", keeper_max_retries=1)
+    with StartedRun(options, environment=host.environment, prelude=_HEARS_CTRL_C) as started:
+        assert hanging.stats.wait_for(lambda stats: stats.shard_requests > 0)
+        started.send_signal(signal.SIGINT)
+        run = started.finish()
+    result = run.result
+    assert_whole(result)
+    assert (result["phase"], result["changed"]) == ("deliver", True)
+    assert result["code"] == "retry_context_canceled"
+    assert result["msg"] == "Interrupted. Rerun bootstrap: it goes on where this run ended."
+    unsure = result["keepers"][1]
+    assert (unsure["state"], unsure["cause"]) == ("unknown", "response_timeout")
+    assert unsure["detail"] == "the run ended before an answer came"
+    assert unsure["elapsed"] < 30
+    assert "Traceback" not in run.output
+    # The others' answers may have been on their way.
+    assert {keeper["state"] for keeper in result["keepers"]} <= {"delivered", "unknown"}
+    hanging.heal()
+    again = host.run().result
+    assert (again["phase"], again["resumed"]) == ("done", True)
+
+
+# Tells, on the standard error, what protects the memory at the start and whenever a key is made.
+_WATCH_KEYS = """
+import ctypes, resource, sys
+from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
+def tell():
+    PR_GET_DUMPABLE = 3
+    dumpable = ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
+    print(dumpable, *resource.getrlimit(resource.RLIMIT_CORE), file=sys.stderr)
+make = RootKey.__init__
+def watched(key, content):
+    tell()
+    make(key, content)
+RootKey.__init__ = watched
+tell()
+"""
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["a drawn key", "a key of an earlier run"])
+def test_before_there_is_a_key_in_memory_core_dumps_are_forbidden(
+    resumed: bool, host: Host
+) -> None:
+    # Without Nexus nobody can tell that an earlier run's key is there already.
+    host.sandbox.nexus.stop()
+    if resumed:
+        host.run(verify=False)
+    options = host.options(verify=False)
+    run = run_directly(options, environment=host.environment, prelude=_WATCH_KEYS)
+    assert (run.result["phase"], run.result["resumed"]) == ("done", resumed)
+    at_first, *with_keys = run.stderr.splitlines()
+    # The guard's question to Nexus is sealed under a key as well, where there is no other.
+    assert at_first.startswith("1 ")
+    assert with_keys == ["0 0 0"] * (1 if resumed else 2)
+
+
+def break_journal(host: Host) -> None:
+    """Nothing can be renamed over it any more."""
+    journal = host.state_dir / "journal.json"
+    journal.unlink()
+    journal.mkdir()
+
+
+def test_a_journal_that_cannot_be_written_while_delivering_ends_the_run_there(
+    make_host: Callable[..., Host],
+) -> None:
+    host = make_host({2: {"delay": "1s", "when": "deliver"}})
+    with host.start() as started:
+        assert host.sandbox.keepers[1].stats.wait_for(lambda stats: stats.shard_requests > 0)
+        break_journal(host)
+        result = started.finish().result
+    assert_whole(result)
+    assert (result["phase"], result["code"]) == ("deliver", "store_invalid_configuration")
+    assert result["changed"] is True
+    assert str(host.state_dir / "journal.json") in result["msg"]
+
+
+def test_a_journal_that_cannot_be_written_after_the_proof_ends_the_run_there(
+    make_host: Callable[..., Host],
+) -> None:
+    host = make_host({"nexus": {"delay": "1s"}})
+    with host.start() as started:
+        # The guard asked once; now every keeper has its shard, and that is in the journal.
+        assert host.sandbox.nexus.stats.wait_for(lambda stats: stats.verify_requests > 1)
+        break_journal(host)
+        result = started.finish().result
+    assert_whole(result)
+    assert (result["phase"], result["code"]) == ("verify", "store_invalid_configuration")
+    assert (result["changed"], result["nexus"]["state"]) == (True, "ready")
+    assert str(host.state_dir / "journal.json") in result["msg"]
 
 
 def test_the_journal_of_a_finished_run_says_what_was_done(host: Host) -> None:

@@ -104,6 +104,26 @@ def test_a_keeper_that_fails_when_its_shard_comes_costs_no_other_its_shard(
     assert [keeper.stats.shard_requests for keeper in host.sandbox.keepers[::2]] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [({"refuse": True}, "unreachable"), ({"untrusted": True}, "rejected")],
+    ids=["refuse", "untrusted"],
+)
+def test_where_no_shard_could_leave_nothing_has_changed(
+    fault: dict[str, object], state: str, make_host: Callable[..., Host]
+) -> None:
+    host = make_host({number: {**fault, "when": "deliver"} for number in (1, 2, 3)})
+    result = host.run(keeper_timeout=TIMEOUT).result
+    assert_whole(result)
+    assert (result["phase"], result["changed"]) == ("deliver", False)
+    assert [keeper["state"] for keeper in result["keepers"]] == [state] * 3
+    assert host.shard_requests() == 0
+    for keeper in host.sandbox.keepers:
+        keeper.heal()
+    again = host.run().result
+    assert (again["phase"], again["changed"], again["resumed"]) == ("done", True, True)
+
+
 @pytest.mark.parametrize("step", ["reach", "deliver"])
 @pytest.mark.parametrize(
     "case",

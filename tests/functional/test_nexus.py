@@ -17,6 +17,10 @@ from ansible_collections.dayzero.spike.tests.support.module_run import ModuleRun
 pytestmark = pytest.mark.slow
 
 OTHER_KEY = bytes(31) + b"\7"
+NO_VALID_SVID = (
+    "Check that Nexus has a valid SVID from its agent, that the clocks of both hosts agree, and"
+    " that our trust bundle for trust_root_nexus is current."
+)
 
 
 def assert_refused(host: Host, run: ModuleRun, code: str, sent_before: int = 0) -> None:
@@ -69,21 +73,31 @@ def test_a_nexus_with_another_key_is_left_alone(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "shown"),
+    ("fault", "problem"),
     [
-        ({"wrong_identity": "spiffe://spike.ist/spike/keeper"}, "found spiffe://spike.ist/spike/k"),
-        ({"untrusted": True}, "an authority that is not in the trust bundle"),
-        ({"expired": True}, "the certificate has expired"),
+        (
+            {"wrong_identity": "spiffe://spike.ist/spike/keeper"},
+            "is not Nexus: found spiffe://spike.ist/spike/keeper, expected"
+            " spiffe://spike.ist/spike/nexus. Correct nexus_api_url, trust_root_nexus or Nexus's"
+            " SPIRE entry.",
+        ),
+        (
+            {"untrusted": True},
+            "is not trusted: it is signed by an authority that is not in the trust bundle."
+            f" {NO_VALID_SVID}",
+        ),
+        ({"expired": True}, f"is not trusted: the certificate has expired. {NO_VALID_SVID}"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_is_not_nexus_is_not_asked(
-    fault: dict[str, object], shown: str, make_host: Callable[..., Host]
+    fault: dict[str, object], problem: str, make_host: Callable[..., Host]
 ) -> None:
     host = make_host({"nexus": fault})
     run = host.run()
     assert_refused(host, run, "spiffe_invalid_spiffe_id")
-    assert shown in run.result["msg"]
+    url = host.sandbox.nexus.url
+    assert run.result["msg"] == f"What answers at {url} {problem} Nothing was sent."
     assert host.sandbox.nexus.stats.connections > 0
     assert host.sandbox.nexus.stats.http_bytes == 0
 
@@ -130,7 +144,7 @@ def test_the_whole_runs_time_limits_the_proof_as_well(host: Host) -> None:
     run = host.run(timeout="1500ms", init_verification_timeout="20s")
     assert_whole(run.result)
     assert run.result["phase"] == "verify"
-    assert "did not prove the root key within 1500ms" in run.result["msg"]
+    assert "did not prove the root key within the whole run's 1500ms" in run.result["msg"]
     assert run.result["nexus"]["elapsed"] < 1.5
 
 
@@ -139,9 +153,27 @@ def test_without_verify_the_proof_is_left_out_and_the_guard_is_not(host: Host) -
     assert_whole(result)
     assert (result["phase"], result["changed"]) == ("done", True)
     # The guard's probe, and nothing after the delivery.
-    assert result["nexus"]["state"] == "not_ready"
     assert host.sandbox.nexus.stats.verify_requests == 1
-    assert result["log"][-1].startswith("Nexus was not asked to prove the root key")
+    nexus = result["nexus"]
+    assert (nexus["state"], nexus["attempts"]) == ("skipped", 1)
+    assert nexus["detail"] == skipped(host)
+    assert len(result["log"]) == 6
+
+
+def skipped(host: Host) -> str:
+    return (
+        f"not asked to prove the root key (verify: false), which stays in {host.runtime_dir} until"
+        " a run with verify ends well"
+    )
+
+
+def test_without_verify_a_nexus_that_keeps_its_other_key_is_told_of(host: Host) -> None:
+    host.sandbox.nexus.hold(OTHER_KEY)
+    result = host.run(verify=False, force=True).result
+    assert_whole(result)
+    assert (result["phase"], result["changed"]) == ("done", True)
+    assert (result["nexus"]["state"], result["nexus"]["detail"]) == ("other_key", skipped(host))
+    assert not host.nexus_holds(host.root_key(1, 2))
 
 
 def test_without_verify_a_nexus_with_a_key_is_left_alone_as_well(host: Host) -> None:
@@ -185,6 +217,53 @@ def test_force_changes_nothing_where_a_run_is_not_refused(host: Host) -> None:
     again = host.run(force=True).result
     assert (again["phase"], again["changed"]) == ("done", False)
     assert host.shards() == before
+
+
+def test_not_even_force_changes_the_settings_of_a_cluster_that_is_proved(host: Host) -> None:
+    host.run()
+    before = host.shards()
+    run = host.run(force=True, shamir_threshold=3)
+    assert_refused(host, run, "store_invalid_configuration", sent_before=3)
+    assert "Nexus splits its key by itself for those in its own settings" in run.result["msg"]
+    assert host.shards() == before
+    assert host.nexus_holds(host.root_key(1, 2))
+
+
+def test_a_nexus_whose_certificate_has_expired_is_told_of_after_the_delivery(host: Host) -> None:
+    nexus = host.sandbox.nexus
+    nexus.stop()
+    nexus.inject({"expired": True})
+    with host.start() as started:
+        for keeper in host.sandbox.keepers:
+            assert keeper.stats.wait_for(lambda stats: stats.shard_requests > 0)
+        nexus.start()
+        run = started.finish()
+    assert_whole(run.result)
+    assert (run.result["phase"], run.result["changed"]) == ("verify", True)
+    assert run.result["code"] == "spiffe_invalid_spiffe_id"
+    assert run.result["msg"] == (
+        f"All shards are delivered. What answers at {nexus.url} is not trusted: the certificate has"
+        f" expired. {NO_VALID_SVID} Then rerun bootstrap."
+    )
+    nexus.heal()
+    again = host.run().result
+    assert (again["phase"], again["nexus"]["state"]) == ("done", "ready")
+
+
+def test_a_key_without_its_journal_is_not_sent_beside_a_nexus_database(host: Host) -> None:
+    data_dir = host.directory / "data"
+    data_dir.mkdir()
+    host.sandbox.nexus.stop()
+    host.run(verify=False)
+    before = host.root_key(1, 2)
+    (host.state_dir / "journal.json").unlink()
+    (data_dir / "spike.db").touch()
+    run = host.run(verify=False, nexus_data_dir=str(data_dir))
+    assert_refused(host, run, "state_already_initialized", sent_before=3)
+    assert f"nexus_data_dir holds the database {data_dir}/spike.db" in run.result["msg"]
+    forced = host.run(verify=False, nexus_data_dir=str(data_dir), force=True).result
+    assert (forced["phase"], forced["resumed"]) == ("done", False)
+    assert host.root_key(1, 2) != before
 
 
 def test_no_key_is_drawn_beside_a_nexus_database(host: Host) -> None:

@@ -116,9 +116,20 @@ BAD = [
     Bad("no host", "keeper_peers", ["1", "https://:8443", "3"], "is not a URL"),
     Bad("no scheme", "keeper_peers", ["1", "keeper2:8443", "3"], "https://keeper1:8443"),
     Bad("port 0", "keeper_peers", ["1", "https://127.0.0.1:0", "3"], "is not a URL"),
-    Bad("port 99999", "keeper_peers", ["1", "https://127.0.0.1:99999", "3"], "is not a URL"),
+    Bad(
+        "port 99999",
+        "keeper_peers",
+        ["1", "https://127.0.0.1:99999", "3"],
+        "a port from 1 to 65535; give it as https://keeper1:8443",
+    ),
     Bad("a query", "keeper_peers", ["1", "https://127.0.0.1:1?a=b", "3"], "has a query"),
     Bad("an empty keeper", "keeper_peers", ["1", "", "3"], "is not a URL"),
+    Bad(
+        "port 99999 for Nexus",
+        "nexus_api_url",
+        "https://127.0.0.1:99999",
+        "a port from 1 to 65535; give it as https://localhost:8553",
+    ),
     Bad("Nexus over http", "nexus_api_url", "http://127.0.0.1:1", "does not begin with https://"),
     Bad(
         "a password for Nexus",
@@ -246,6 +257,24 @@ def test_a_runtime_dir_on_a_disk_is_refused(host: Host, tmp_path: Path) -> None:
     assert "lies on a disk" in run.result["msg"]
 
 
+def test_a_runtime_dir_that_was_made_on_a_disk_is_not_left_there(
+    host: Host, tmp_path: Path
+) -> None:
+    path = on_disk(tmp_path) / "made-by-a-run"
+    run = host.run(runtime_dir=str(path))
+    assert_refused(host, run, "runtime_dir", "config")
+    assert "lies on a disk" in run.result["msg"]
+    assert not path.exists()
+
+
+def test_a_nexus_data_dir_that_cannot_be_read_is_refused_before_nexus_is_asked(host: Host) -> None:
+    path = host.directory / "spike.db"
+    path.touch()
+    run = host.run(nexus_data_dir=str(path))
+    assert_refused(host, run, "nexus_data_dir", "config")
+    assert f"{path} cannot be read: not a directory" in run.result["msg"]
+
+
 def test_a_runtime_dir_that_is_a_link_is_refused(host: Host) -> None:
     real, link = host.runtime_dir / "real", host.runtime_dir / "link"
     real.mkdir(mode=0o700)
@@ -260,7 +289,7 @@ def test_a_runtime_dir_that_is_open_to_others_is_refused(mode: int, host: Host) 
     host.runtime_dir.chmod(mode)
     run = host.run()
     assert_refused(host, run, "runtime_dir", "config")
-    assert f"mode {mode:04o}, should be 0700" in run.result["msg"]
+    assert f"is open to others (mode {mode:04o}); close it with chmod 0700" in run.result["msg"]
 
 
 def test_a_runtime_dir_whose_parent_is_missing_is_refused(host: Host) -> None:
@@ -374,4 +403,5 @@ def test_a_bundle_that_is_missing_for_another_trust_domain_is_asked_for(
 ) -> None:
     run = run_changed(host, option, ["spike.ist", "other.org"])
     assert_refused(host, run, "federated_bundles", "identity")
-    assert f"no trust bundle for other.org, which {option} asks for" in run.result["msg"]
+    shown = f"no trust bundle for other.org (in {option}), and our own SVID is of"
+    assert shown in run.result["msg"]

@@ -4,8 +4,8 @@
 
 """Any history of runs, kills, restarts and reboots keeps the promises.
 
-A cluster that once verified never silently changes its key; shards of two splits never meet
-without force; a refused run sent nothing; and an operator who does what the messages say gets a
+A cluster that once verified never silently changes its key, and while Nexus proves the key not
+even force does; shards of two splits never meet without force; a refused run sent nothing; and an operator who does what the messages say gets a
 cluster that works. The runs are real processes and real kills (see module_forks).
 """
 
@@ -101,6 +101,7 @@ class AnyHistory(RuleBasedStateMachine):
     """The cluster, and what the promises say about it.
 
     ``verified`` is the hash of the key that Nexus proved, until a forced run sends another one.
+    ``drawn`` is the hash of the key that the journal is about, where a run came to keep it.
     ``journalled`` is the configuration that the journal is about. ``forced``: shards of several
     splits may meet, until they have all been forgotten.
     """
@@ -115,6 +116,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.cluster: World = self.resources.enter_context(world(self.forks))
         self.origins: dict[bytes, Origin] = {}
         self.verified: str | None = None
+        self.drawn: str | None = None
         self.forced = False
         self.journalled: str | None = None
         self.history: list[str] = []
@@ -177,8 +179,8 @@ class AnyHistory(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.resources:
-            self._operate_until_done()
-            again = self.cluster.run().result
+            configuration = self._operate_until_done()
+            again = self.cluster.run(**CONFIGURATIONS[configuration]).result
             self._promise(
                 (again["phase"], again["changed"]) == ("done", False), f"not done: {again}"
             )
@@ -197,6 +199,9 @@ class AnyHistory(RuleBasedStateMachine):
         pending = self._pending_key()
         token = self._token()
         other_split = token is not None and self.journalled not in (None, configuration)
+        proved = self.drawn is not None and self.drawn == self.cluster.nexus.root_key_sha256
+        may_replace = force and not proved
+        self.counts["forced where Nexus proves the key"] += force and proved
         ended = self.cluster.run(
             kill=kill,
             force=force,
@@ -208,8 +213,12 @@ class AnyHistory(RuleBasedStateMachine):
         self.cluster.settle()
         self._note_run(ended, configuration, force, verify)
         if self._token() != token:
-            self._promise(force or token is None, "a key was replaced without force")
+            self._promise(
+                may_replace or token is None,
+                "a key that Nexus proves was replaced" if proved else "a key was replaced unforced",
+            )
             self.journalled = configuration
+            self.drawn = self._drawn()
             if force:
                 # A new key was drawn and is about to be sent, now or by the run that goes on.
                 self.forced = True
@@ -220,7 +229,7 @@ class AnyHistory(RuleBasedStateMachine):
             if len(keeper.stats.shards) > before
         }
         if sent:
-            self._promise(force or not other_split, "it was split in another way without force")
+            self._promise(may_replace or not other_split, "it was split in another way unforced")
             assert ended.killed or ended.result["changed"]
             keys = [key for key in (self._pending_key(), pending) if key is not None]
             self._note_origin(configuration, sent, keys)
@@ -248,9 +257,17 @@ class AnyHistory(RuleBasedStateMachine):
                 return
         self._promise(False, "a run sent shards of no key, or of two")
 
+    def _drawn(self) -> str | None:
+        """The hash of the key that the run before this has drawn."""
+        key = self._pending_key()
+        # A run removes it only when Nexus has proved it.
+        return (
+            self.cluster.nexus.root_key_sha256 if key is None else hashlib.sha256(key).hexdigest()
+        )
+
     def _pending_key(self) -> bytes | None:
         try:
-            key = (self.cluster.runtime_dir / "root-key").read_bytes()[-32:]
+            key = self.cluster.key_file.read_bytes()[-32:]
         except FileNotFoundError:
             return None
         # A run that was killed while it removed the key has left zeros.
@@ -287,17 +304,26 @@ class AnyHistory(RuleBasedStateMachine):
         else:
             self.counts["failed"] += 1
 
-    def _operate_until_done(self) -> None:
-        """Do what the messages say; no history is so bad that they do not lead out of it."""
+    def _operate_until_done(self) -> str:
+        """Do what the messages say; no history is so bad that they do not lead out of it.
+
+        Returns the configuration with which it is done.
+        """
         _heal_all(self.cluster)
         self.cluster.nexus.start()
-        force = False
+        configuration, force = "right", False
         for _ in range(_MOST_RERUNS):
-            result = self._run("right", force).result
+            result = self._run(configuration, force).result
             if result["phase"] == "done":
-                return
-            force = self._do_as_told(result["code"], result["msg"])
+                return configuration
+            if force and result["code"] == "store_invalid_configuration":
+                # Nexus proves the key, so the settings are put back.
+                assert self.journalled is not None
+                configuration, force = self.journalled, False
+            else:
+                force = self._do_as_told(result["code"], result["msg"])
         self._promise(False, f"no end of it: {result['code']}: {result['msg']}")
+        return configuration
 
     def _do_as_told(self, code: str, message: str) -> bool:
         """Returns whether the next run is to be forced."""
@@ -334,6 +360,7 @@ def test_any_history_of_runs_kills_restarts_and_reboots_keeps_the_promises(
                 pytest.fail("\n\n".join(broken), pytrace=False)
             raise
     # It was about something.
-    assert all(counts[end] > 0 for end in ("done", "failed", "forced", "killed", "refused"))
+    ends = ("done", "failed", "forced", "forced where Nexus proves the key", "killed", "refused")
+    assert all(counts[end] > 0 for end in ends)
     numbers = ", ".join(f"{count} {name}" for name, count in counts.items())
     record_property("table", f"model: {numbers}; no promise broken")

@@ -111,6 +111,10 @@ class StartedRun:
         self._process.stdout.close()
         self._stderr.close()
 
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, as a terminal does."""
+        self._process.send_signal(number)
+
     def finish(self) -> ModuleRun:
         """Wait for its end."""
         assert self._process.stdout is not None

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import file_name
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
 from ansible_collections.dayzero.spike.plugins.module_utils._shamir import recover, split
 from ansible_collections.dayzero.spike.tests.support.module_forks import (
@@ -50,6 +51,7 @@ class World:
         self.keepers = sandbox.keepers
         self.state_dir = directory / "state"
         self.runtime_dir = runtime_dir
+        self.key_file = runtime_dir / file_name(str(self.state_dir))
         self.runs = 0
         self._directory = directory
         self._forks = forks

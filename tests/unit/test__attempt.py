@@ -78,8 +78,9 @@ def test_an_attempt_that_has_not_sent_is_cut_when_the_next_is_due(
     attempt: Attempt, clock: HandClock, late: float
 ) -> None:
     clock.now = 102.0 + late
+    # As a connection, which every attempt makes; whoever looks up a name first says so.
     assert failure_of(attempt) == Failure(
-        Cause.NAME_RESOLUTION, OUT_OF_TIME[Cause.NAME_RESOLUTION], final=False, sent=False
+        Cause.CONNECT_TIMEOUT, OUT_OF_TIME[Cause.CONNECT_TIMEOUT], final=False, sent=False
     )
 
 
@@ -104,7 +105,7 @@ def test_out_of_time_says_what_the_attempt_was_doing(
 
 def test_an_ended_attempt_has_no_time_left(attempt: Attempt) -> None:
     attempt.end()
-    assert failure_of(attempt).cause is Cause.NAME_RESOLUTION
+    assert failure_of(attempt).cause is Cause.CONNECT_TIMEOUT
 
 
 def test_ending_wakes_the_thread_that_waits_for_the_peer(

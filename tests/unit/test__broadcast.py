@@ -203,7 +203,7 @@ def test_an_attempt_that_its_time_does_not_end_is_waited_for_no_longer_than_the_
     assert run.took == pytest.approx(30 + GRACE)
     outcome = run.outcomes[0]
     assert outcome.attempts == 5
-    assert outcome.elapsed == 30
+    assert outcome.elapsed == pytest.approx(30 + GRACE)
     assert outcome.failure is not None
     assert outcome.failure.sent is (sends is not None)
 
@@ -219,7 +219,7 @@ def test_an_answer_within_the_grace_still_counts() -> None:
             return report
 
     run = play([succeeds(29.95), hangs(sends=0.1)], runner=Sluggish())
-    assert run.outcomes == [Outcome(5, 30.0, None, sent=True)]
+    assert run.outcomes == [Outcome(5, pytest.approx(30.05), None, sent=True)]
 
 
 def test_answers_that_came_in_time_count_however_late_the_loop_looks() -> None:
@@ -326,6 +326,80 @@ def test_when_noting_an_attempt_fails_those_before_it_are_ended() -> None:
     assert [has_ended(attempt) for attempt in runner.attempts] == [True, True]
 
 
+ENDED_EARLY = Failure(
+    Cause.RESPONSE_TIMEOUT, "the run ended before an answer came", final=False, sent=True
+)
+
+
+def interrupted(*peers: Sequence[Play], after: float) -> list[tuple[int, Outcome]]:
+    """The outcomes, in the order in which they were told, of a step that Ctrl-C ends."""
+
+    class Interrupted(VirtualTime):
+        """Ctrl-C reaches the thread that waits, once ``after`` seconds have passed."""
+
+        def next_result(self, timeout: float) -> Report | None:
+            left = 1024 + after - self.now
+            report = super().next_result(min(timeout, left))
+            if report is None and self.now >= 1024 + after:
+                raise KeyboardInterrupt
+            return report
+
+    runner = Interrupted()
+    told: list[tuple[int, Outcome]] = []
+    with pytest.raises(KeyboardInterrupt):
+        broadcast(
+            [runner.peer(plays) for plays in peers],
+            DEFAULTS,
+            runner,
+            on_attempt=lambda index, number: None,
+            on_outcome=lambda index, outcome: told.append((index, outcome)),
+        )
+    assert runner.now == 1024 + after
+    return told
+
+
+def test_a_step_that_is_interrupted_tells_who_may_have_its_request() -> None:
+    told = interrupted([succeeds(0.5)], [hangs(sends=0.25)], [hangs()], after=1.0)
+    assert told == [
+        (0, Outcome(1, 0.5, None, sent=True)),
+        (1, Outcome(1, 1.0, ENDED_EARLY, sent=True)),
+    ]
+
+
+def test_a_step_that_is_interrupted_tells_of_requests_whose_attempt_has_failed() -> None:
+    told = interrupted([fails(0.5, sends=0.25)], [fails(0.5)], after=1.0)
+    assert told == [(0, Outcome(1, 1.0, ENDED_EARLY, sent=True))]
+
+
+def test_a_step_that_is_interrupted_tells_of_requests_that_run_beside_others() -> None:
+    told = interrupted([hangs(sends=0.25), hangs()], after=3.0)
+    assert told == [(0, Outcome(2, 3.0, ENDED_EARLY, sent=True))]
+
+
+def test_when_noting_an_outcome_fails_the_others_that_may_have_their_request_are_told() -> None:
+    told: list[tuple[int, Outcome]] = []
+
+    def on_outcome(index: int, outcome: Outcome) -> None:
+        told.append((index, outcome))
+        if outcome.failure is None:
+            raise Broken
+
+    runner = VirtualTime()
+    with pytest.raises(Broken):
+        broadcast(
+            [runner.peer([succeeds(1.0)]), runner.peer([hangs(sends=0.5)]), runner.peer([hangs()])],
+            DEFAULTS,
+            runner,
+            on_attempt=lambda index, number: None,
+            on_outcome=on_outcome,
+        )
+    # Each of them once.
+    assert told == [
+        (0, Outcome(1, 1.0, None, sent=True)),
+        (1, Outcome(1, 1.0, ENDED_EARLY, sent=True)),
+    ]
+
+
 # -- defects of ours
 
 
@@ -413,7 +487,7 @@ def expected(peer: Sequence[Play], starts: Sequence[float], timeout: float) -> O
     decided_at, good, _ = min([*decisive, max(ends, key=lambda end: end[0])], key=lambda e: e[0])
     return Outcome(
         attempts=sum(start < decided_at for start in starts),
-        elapsed=min(decided_at, timeout),
+        elapsed=decided_at,
         failure=None if good else REFUSED,
         sent=any(when <= decided_at for when in sent_at),
     )
@@ -428,7 +502,7 @@ def test_every_peer_ends_as_promised_whatever_the_others_do(
     for script, outcome in zip(scripts, run.outcomes):
         promised = expected(script, starts, 30.0)
         assert outcome.attempts == promised.attempts
-        assert outcome.elapsed == promised.elapsed
+        assert outcome.elapsed == pytest.approx(promised.elapsed)
         assert (outcome.failure is None) == (promised.failure is None)
         assert outcome.sent == promised.sent
 
@@ -454,3 +528,5 @@ def test_every_outcome_is_known_by_the_timeout_and_the_grace(
     assert [index for index, _ in sorted(run.ended)] == list(range(len(scripts)))
     assert run.took == max(when for _, when in run.ended)
     assert run.took <= 30 + GRACE + 1e-9
+    # What is told of a peer is what it took.
+    assert [outcome.elapsed for outcome in run.outcomes] == [when for _, when in sorted(run.ended)]

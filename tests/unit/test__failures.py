@@ -30,7 +30,9 @@ BAD = Cause.BAD_RESPONSE
 
 
 def while_resolving() -> Attempt:
-    return attempt(1)
+    made = attempt(1)
+    made.doing = Cause.NAME_RESOLUTION
+    return made
 
 
 def while_connecting() -> Attempt:
@@ -176,8 +178,14 @@ def test_every_exception_of_the_libraries_has_a_meaning(kind: type[Exception], m
         pytest.param(
             OSError(errno.EHOSTUNREACH, "No route to host"),
             while_connecting,
-            Failure(REFUSED, "no route to host"),
+            Failure(Cause.CONNECT_TIMEOUT, "no route to host"),
             id="no route",
+        ),
+        pytest.param(
+            OSError(errno.EHOSTUNREACH, "No route to host"),
+            after_sending,
+            Failure(BAD, "no route to host", sent=True),
+            id="no route any more",
         ),
         pytest.param(
             OSError(errno.EMFILE, "Too many open files"),
@@ -220,6 +228,14 @@ def test_every_exception_of_the_libraries_has_a_meaning(kind: type[Exception], m
             while_connecting,
             Failure(Cause.CONNECT_TIMEOUT, "nothing answered the TCP connection"),
             id="the kernel gave up connecting",
+        ),
+        pytest.param(
+            OSError(errno.ETIMEDOUT, "Connection timed out"),
+            after_sending,
+            Failure(
+                Cause.RESPONSE_TIMEOUT, "the request was sent, no complete answer came", sent=True
+            ),
+            id="the kernel gave up waiting",
         ),
         pytest.param(
             socket.timeout("The handshake operation timed out"),

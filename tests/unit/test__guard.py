@@ -8,11 +8,16 @@ import itertools
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import GuardRefusal, Phase
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    Cause,
+    GuardRefusal,
+    Phase,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._guard import (
     Decision,
     Standing,
     decide,
+    not_nexus,
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import Cluster, Record
 from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Nexus, Verdict
@@ -84,9 +89,10 @@ def expected(case: Case) -> Decision | None:
     if case.nexus not in (Nexus.PROVED, Nexus.NOT_READY, Nexus.UNREACHABLE):
         return None
     if case.record == "no record":
-        if has_key:
-            return Decision.RESUME
-        return None if case.database else Decision.DRAW
+        if case.database and not proved:
+            # Whose data it is, and under which key, nobody can tell.
+            return None
+        return Decision.RESUME if has_key else Decision.DRAW
     if case.record.startswith("finished"):
         return Decision.NOTHING if proved else None
     if not has_key:
@@ -121,11 +127,40 @@ def test_every_standing_is_decided_as_promised(record: str) -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_force_turns_every_refusal_into_a_new_key_and_changes_nothing_else(record: str) -> None:
+def test_force_turns_a_refusal_into_a_new_key_and_changes_nothing_else(record: str) -> None:
     for case in CASES:
-        if case.record == record:
+        if case.record == record and case.nexus is not Nexus.PROVED:
             without = decided(case, force=False)
             assert decided(case, force=True) == (without or Decision.DRAW), case
+
+
+def test_where_nexus_proves_the_key_force_changes_nothing_at_all() -> None:
+    for case in CASES:
+        if case.nexus is Nexus.PROVED:
+            assert decided(case, force=True) == decided(case, force=False) != Decision.DRAW, case
+
+
+@pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished"])
+@pytest.mark.parametrize("differs", OTHERS)
+def test_not_even_force_changes_the_settings_of_a_cluster_that_nexus_proves(
+    differs: str, finished: bool
+) -> None:
+    record = Record(OTHERS[differs], TOKEN, ALL, finished=finished)
+    proved = Verdict(Nexus.PROVED, "its words", final=True)
+    standing = Standing(CLUSTER, URL, record, None, proved, None)
+    with pytest.raises(GuardRefusal, match="Put the settings back"):
+        decide(standing, force=True)
+
+
+@pytest.mark.parametrize("nexus", [Nexus.NOT_READY, Nexus.UNREACHABLE], ids=lambda n: n.value)
+def test_a_kept_key_without_a_journal_is_not_sent_beside_a_database(nexus: Nexus) -> None:
+    case = Case("no record", "its key", nexus, DATABASE)
+    assert refusal(case).code == "state_already_initialized"
+    assert DATABASE in refusal(case).message
+    assert decided(case, force=True) is Decision.DRAW
+    # Without the database it goes on, and so it does with it where Nexus has this very key.
+    assert decided(case._replace(database=None), force=False) is Decision.RESUME
+    assert decided(case._replace(nexus=Nexus.PROVED), force=False) is Decision.RESUME
 
 
 def test_without_force_a_key_is_drawn_only_where_nothing_is_known_of_another() -> None:
@@ -235,6 +270,51 @@ def test_a_refusal_says_what_is_wrong_and_what_to_do(
     assert error.code == code
     for part in parts:
         assert part in error.message
+
+
+def test_a_nexus_that_is_not_trusted_is_not_said_to_be_something_else() -> None:
+    verdict = Verdict(
+        Nexus.NOT_NEXUS, "the certificate has expired", final=True, cause=Cause.PEER_UNTRUSTED
+    )
+    with pytest.raises(GuardRefusal) as caught:
+        decide(Standing(CLUSTER, URL, None, None, verdict, None), force=False)
+    assert caught.value.code == "spiffe_invalid_spiffe_id"
+    assert caught.value.message == (
+        f"What answers at {URL} is not trusted: the certificate has expired. Check that Nexus has"
+        " a valid SVID from its agent, that the clocks of both hosts agree, and that our trust"
+        " bundle for trust_root_nexus is current. Nothing was sent."
+    )
+
+
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.PEER_UNTRUSTED])
+def test_whoever_is_trusted_and_not_nexus_is_said_to_be_something_else(cause: Cause) -> None:
+    verdict = Verdict(Nexus.NOT_NEXUS, "its words", final=True, cause=cause)
+    assert not_nexus(URL, verdict) == (
+        f"What answers at {URL} is not Nexus: its words. Correct nexus_api_url, trust_root_nexus"
+        " or Nexus's SPIRE entry."
+    )
+
+
+@pytest.mark.parametrize(
+    ("finished", "way_on"),
+    [
+        (False, "Put the settings back and finish that run, or see the documentation of force."),
+        (
+            True,
+            "Put the settings back: a cluster that has its key needs no bootstrap for other keepers"
+            " or another threshold, Nexus splits its key by itself for those in its own settings.",
+        ),
+    ],
+    ids=["unfinished", "finished"],
+)
+def test_other_settings_are_put_back_for_the_reason_that_there_is(
+    finished: bool, way_on: str
+) -> None:
+    record = Record(OTHERS["threshold"], TOKEN, ALL, finished=finished)
+    verdict = Verdict(Nexus.NOT_READY, "its words")
+    with pytest.raises(GuardRefusal) as caught:
+        decide(Standing(CLUSTER, URL, record, None, verdict, None), force=False)
+    assert caught.value.message.endswith(f"nothing was sent. {way_on}")
 
 
 @pytest.mark.parametrize("differs", OTHERS)

@@ -135,7 +135,8 @@ def test_a_trust_domain_without_a_bundle_is_named(settings: Settings, option: st
     settings = dataclasses.replace(settings, **{option: ("spike.ist", "other.org")})
     error = refusal(settings)
     assert error.message.startswith(
-        f"federated_bundles: there is no trust bundle for other.org, which {option} asks for; "
+        f"federated_bundles: there is no trust bundle for other.org (in {option}), and our own"
+        " SVID is of spike.ist; correct the trust domain there, or if it is right, "
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import stat
 import tempfile
@@ -32,6 +33,10 @@ from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
     Offer,
     certificates_from_pem,
 )
+from ansible_collections.dayzero.spike.tests.support.interpreter import (
+    PATIENCE_SECONDS,
+    start_python,
+)
 
 BOOTSTRAP = "spiffe://spike.ist/spike/bootstrap"
 AUTHORITY = Authority("spike.ist")
@@ -43,6 +48,22 @@ SLACK = 1.0
 ARGUMENTS = """#!/bin/sh
 [ "$1 $2 $3 $4 $6 $8" = "api fetch x509 -socketPath -timeout -write" ] || exit 64
 [ -S "$5" ] || exit 65
+"""
+
+FETCH = """
+    import sys
+    from ansible_collections.dayzero.spike.plugins.module_utils._duration import parse_duration
+    from ansible_collections.dayzero.spike.plugins.module_utils._identity_spire_agent import (
+        fetch_with_spire_agent,
+    )
+    from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+        BOOTSTRAP_PATH,
+        IdRule,
+    )
+
+    program, socket, runtime = sys.argv[1:]
+    rule = IdRule(BOOTSTRAP_PATH, ("spike.ist",))
+    fetch_with_spire_agent(program, socket, parse_duration("60s"), runtime, rule)
 """
 
 
@@ -164,6 +185,29 @@ def test_a_command_that_never_ends_is_killed_with_its_children(host: Host) -> No
     finally:
         os.close(reader)
     assert "within 0.5s" in error.message
+
+
+def test_the_key_that_a_killed_run_left_is_gone_after_the_next(host: Host) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    ready = host.files.parent / "ready"
+    os.mkfifo(ready)
+    host.install(f'cp {host.files}/* "$9"; echo "$$ $9" > {ready}; exec sleep 60')
+    reader = os.open(ready, os.O_RDONLY | os.O_NONBLOCK)
+    with start_python(FETCH, str(host.program), str(host.socket), str(host.runtime)) as run:
+        try:
+            assert select.select([reader], [], [], PATIENCE_SECONDS)[0], "it fetches nothing"
+            command, written = os.read(reader, 4096).decode().split()
+        finally:
+            os.close(reader)
+            run.kill()
+        assert run.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+    os.kill(int(command), signal.SIGKILL)
+    left = Path(written, "svid.0.key")
+    assert b"PRIVATE KEY" in left.read_bytes()
+    assert host.runtime in left.parents
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    host.fetch()
+    assert list(host.runtime.iterdir()) == []
 
 
 def test_the_command_is_told_the_time_that_it_has(host: Host) -> None:

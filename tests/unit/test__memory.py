@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import (
     Cluster,
     Journal,
@@ -19,7 +20,10 @@ from ansible_collections.dayzero.spike.plugins.module_utils._journal import (
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memory, Remembered
 from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import NAME as KEY_NAME
-from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import PendingKey
+from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import (
+    PendingKey,
+    file_name,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
 from ansible_collections.dayzero.spike.tests.support.directories import (
     Crash,
@@ -29,6 +33,7 @@ from ansible_collections.dayzero.spike.tests.support.directories import (
 )
 
 CLUSTER = Cluster(("https://keeper1:8443", "https://keeper2:8443"), 2, "circl-1.6.2")
+OTHER_CLUSTER = Cluster(("https://keeper8:8443", "https://keeper9:8443"), 2, "circl-1.6.2")
 WRITES = ("before write", "written", "before rename", "renamed", "durable")
 JOURNAL = [f"journal.json: {step}" for step in WRITES]
 KEY = [f"{KEY_NAME}: {step}" for step in WRITES]
@@ -48,15 +53,26 @@ class Host:
         step = steps or Steps()
         return Memory(
             Journal(self.state, str(self.state_dir), step=step),
-            PendingKey(self.runtime, str(self.runtime_dir), step=step),
+            self.pending(step),
         )
+
+    def pending(self, step: Steps | None = None) -> PendingKey:
+        return PendingKey(
+            self.runtime, str(self.runtime_dir), str(self.state_dir), step=step or Steps()
+        )
+
+    @property
+    def key_file(self) -> Path:
+        return self.runtime_dir / file_name(str(self.state_dir))
 
 
 @contextmanager
-def new_host() -> Iterator[Host]:
+def new_host(runtime_dir: Path | None = None) -> Iterator[Host]:
+    """One with a state directory of its own, and a runtime directory unless it is given one."""
     with ExitStack() as resources:
         state_dir = Path(resources.enter_context(tempfile.TemporaryDirectory()))
-        runtime_dir = resources.enter_context(memory_directory())
+        if runtime_dir is None:
+            runtime_dir = resources.enter_context(memory_directory())
         yield Host(
             resources.enter_context(opened(state_dir)),
             state_dir,
@@ -134,7 +150,7 @@ def test_a_finished_run_is_remembered_without_its_key(host: Host) -> None:
 
 def test_after_a_reboot_the_record_is_there_and_the_key_is_not(host: Host) -> None:
     record = host.memory().begin(RootKey.draw(), CLUSTER)
-    (host.runtime_dir / KEY_NAME).unlink()
+    host.key_file.unlink()
     assert host.memory().recall() == Remembered(record, None, None)
 
 
@@ -151,16 +167,53 @@ def test_a_key_without_a_journal_is_remembered(host: Host) -> None:
 def test_a_key_that_is_not_the_journals_is_not_remembered(host: Host) -> None:
     record = host.memory().begin(RootKey.draw(), CLUSTER)
     with RootKey.draw() as other:
-        PendingKey(host.runtime, str(host.runtime_dir)).save(other, CLUSTER.fingerprint())
+        host.pending().save(other, CLUSTER.fingerprint())
     assert host.memory().recall() == Remembered(record, None, None)
 
 
 def test_without_a_state_directory_only_a_key_can_be_remembered(host: Host) -> None:
     key = RootKey.draw()
     host.memory().begin(key, CLUSTER)
-    remembered = Memory(None, PendingKey(host.runtime, str(host.runtime_dir))).recall()
+    remembered = Memory(None, host.pending()).recall()
     assert remembered.record is None
     assert same_key(remembered, key)
+
+
+def test_clusters_that_share_a_runtime_directory_leave_each_others_keys_alone(host: Host) -> None:
+    key, others = RootKey.draw(), RootKey.draw()
+    record = host.memory().begin(key, CLUSTER)
+    with new_host(host.runtime_dir) as other:
+        memory = other.memory()
+        assert memory.recall() == Remembered(None, None, None)
+        begun = memory.begin(others, OTHER_CLUSTER)
+        assert same_key(other.memory().recall(), others)
+        assert same_key(host.memory().recall(), key)
+        memory.finish(begun)
+        assert other.memory().recall() == Remembered(begun.as_finished(), None, None)
+    remembered = host.memory().recall()
+    assert (remembered.record, same_key(remembered, key)) == (record, True)
+
+
+def test_a_cluster_that_another_state_directory_has_not_finished_gets_no_second_key(
+    host: Host,
+) -> None:
+    first = host.memory()
+    record = first.begin(RootKey.draw(), CLUSTER)
+    with new_host(host.runtime_dir) as other:
+        with pytest.raises(StateUnusable, match="Rerun bootstrap with that state_dir") as caught:
+            other.memory().begin(RootKey.draw(), CLUSTER)
+        assert str(host.key_file) in caught.value.message
+        assert other.memory().recall() == Remembered(None, None, None)
+        first.finish(record)
+        assert other.memory().begin(RootKey.draw(), CLUSTER).cluster == CLUSTER
+
+
+def test_a_new_key_for_other_settings_replaces_the_one_that_was_kept(host: Host) -> None:
+    host.memory().begin(RootKey.draw(), CLUSTER)
+    new = RootKey.draw()
+    host.memory().begin(new, OTHER_CLUSTER)
+    assert os.listdir(host.runtime_dir) == [host.key_file.name]
+    assert same_key(host.memory().recall(), new)
 
 
 def _rehearsed() -> list[str]:

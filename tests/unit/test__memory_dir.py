@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from ansible_collections.dayzero.spike.tests.support.directories import (
     IN_MEMORY,
     memory_directory,
 )
+from ansible_collections.dayzero.spike.tests.support.module_host import file_system_of
 
 # Wherever the collection is installed or checked out, it is not in memory, and neither is /proc.
 ON_DISK = [str(Path(__file__).resolve().parent), "/proc/self/task"]
@@ -32,13 +34,38 @@ def memory() -> Iterator[Path]:
 
 
 def refusal(path: Path | str, *, create: bool) -> str:
+    """The message of a refusal, whatever it advises."""
     with pytest.raises(ConfigError) as caught:
         open_memory_dir(str(path), create=create)
     error = caught.value
     assert error.option == "runtime_dir"
     assert error.message.startswith(f"runtime_dir: {os.path.normpath(path)} ")
-    assert "give a directory on tmpfs, such as /run/spike-bootstrap" in error.message
     return error.message
+
+
+def refusal_for_another(path: Path | str, *, create: bool) -> str:
+    """The message of a refusal that advises another directory."""
+    message = refusal(path, create=create)
+    assert message.endswith(
+        "; give a directory on tmpfs, such as /run/spike-bootstrap, that the running user owns"
+    )
+    return message
+
+
+@contextmanager
+def without_permission(path: Path) -> Iterator[int]:
+    """Nobody may enter ``path``; gives the user id that finds that out."""
+    path.chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        # Root enters where it likes.
+        os.seteuid(NOBODY)
+    try:
+        yield os.geteuid()
+    finally:
+        if root:
+            os.seteuid(0)
+        path.chmod(0o700)
 
 
 def test_a_missing_directory_is_made_for_its_user_alone(memory: Path) -> None:
@@ -72,7 +99,7 @@ def test_where_nothing_may_be_made_a_missing_directory_is_none(memory: Path) -> 
 @pytest.mark.parametrize("create", [True, False])
 @pytest.mark.parametrize("path", ON_DISK)
 def test_a_directory_on_a_disk_is_refused(path: str, create: bool) -> None:
-    assert "lies on a disk, where the root key would outlive the run" in refusal(
+    assert "lies on a disk, where the root key would outlive the run" in refusal_for_another(
         path, create=create
     )
 
@@ -82,7 +109,7 @@ def test_a_directory_on_a_disk_is_refused(path: str, create: bool) -> None:
 def test_a_link_is_refused_however_it_is_written(memory: Path, create: bool, ending: str) -> None:
     (memory / "real").mkdir(mode=0o700)
     (memory / "link").symlink_to("real")
-    assert "it is a symbolic link" in refusal(f"{memory}/link{ending}", create=create)
+    assert "it is a symbolic link" in refusal_for_another(f"{memory}/link{ending}", create=create)
 
 
 def test_a_slash_at_the_end_changes_nothing(memory: Path) -> None:
@@ -94,7 +121,9 @@ def test_a_slash_at_the_end_changes_nothing(memory: Path) -> None:
 @pytest.mark.parametrize("mode", [0o750, 0o705, 0o701, 0o710, 0o777, 0o1777])
 def test_a_directory_that_is_open_to_others_is_refused(memory: Path, mode: int) -> None:
     memory.chmod(mode)
-    assert f"is open to others (mode {mode:04o}, should be 0700)" in refusal(memory, create=True)
+    assert refusal(memory, create=True) == (
+        f"runtime_dir: {memory} is open to others (mode {mode:04o}); close it with chmod 0700"
+    )
     assert stat.S_IMODE(memory.stat().st_mode) == mode
 
 
@@ -105,7 +134,7 @@ def test_a_directory_of_another_user_is_refused(memory: Path) -> None:
     else:
         path = Path(IN_MEMORY)
     owner = path.stat().st_uid
-    assert f"belongs to user id {owner}, not to the running {os.geteuid()}" in refusal(
+    assert f"belongs to user id {owner}, not to the running {os.geteuid()}" in refusal_for_another(
         path, create=True
     )
 
@@ -113,11 +142,45 @@ def test_a_directory_of_another_user_is_refused(memory: Path) -> None:
 @pytest.mark.parametrize("create", [True, False])
 def test_a_file_is_refused(memory: Path, create: bool) -> None:
     (memory / "file").write_bytes(b"")
-    assert "cannot be used: not a directory" in refusal(memory / "file", create=create)
+    assert "cannot be used: not a directory" in refusal_for_another(memory / "file", create=create)
 
 
 def test_a_directory_without_a_parent_is_refused(memory: Path) -> None:
-    assert "its parent directory does not exist" in refusal(memory / "a" / "b", create=True)
+    assert "its parent directory does not exist" in refusal_for_another(
+        memory / "a" / "b", create=True
+    )
+
+
+def test_a_directory_that_was_made_on_a_disk_is_not_left_there(tmp_path: Path) -> None:
+    if file_system_of(tmp_path) in ("tmpfs", "ramfs"):
+        pytest.skip("the temporary directory does not lie on a disk")
+    assert "lies on a disk" in refusal_for_another(tmp_path / "new", create=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_was_there_on_a_disk_stays_there(tmp_path: Path) -> None:
+    if file_system_of(tmp_path) in ("tmpfs", "ramfs"):
+        pytest.skip("the temporary directory does not lie on a disk")
+    (tmp_path / "old").mkdir()
+    assert "lies on a disk" in refusal_for_another(tmp_path / "old", create=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_directory_that_may_not_be_entered_names_its_owner(memory: Path, create: bool) -> None:
+    owner = memory.stat().st_uid
+    with without_permission(memory) as user:
+        message = refusal_for_another(memory, create=create)
+    assert (
+        f"permission denied for user id {user}; it belongs to user id {owner}:"
+        " let an administrator remove it if it is empty;"
+    ) in message
+
+
+def test_a_directory_that_may_not_be_made_has_no_owner_to_name(memory: Path) -> None:
+    with without_permission(memory) as user:
+        message = refusal_for_another(memory / "new", create=True)
+    assert f"cannot be used: permission denied for user id {user}; give a directory" in message
 
 
 def test_no_descriptor_of_a_refused_directory_is_left_open(memory: Path) -> None:

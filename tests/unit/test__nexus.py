@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause
 from ansible_collections.dayzero.spike.plugins.module_utils._nexus import (
     Inquiry,
     Nexus,
@@ -164,28 +165,33 @@ def test_an_answer_means(transport: Transport, number: int, body: bytes, expecte
 def test_a_nexus_that_hangs_is_unclear(transport: Transport) -> None:
     with Peer(over_tls(TLS, Conversation.hang)) as peer:
         verdict = ask(transport, peer.url, TOKEN, attempt(0.2))
-    assert verdict == Verdict(Nexus.UNCLEAR, "the request was sent, no complete answer came")
+    assert verdict == Verdict(
+        Nexus.UNCLEAR,
+        "the request was sent, no complete answer came",
+        cause=Cause.RESPONSE_TIMEOUT,
+    )
 
 
 @pytest.mark.parametrize(
-    ("spiffe_id", "authority", "detail"),
+    ("spiffe_id", "authority", "detail", "cause"),
     [
-        (KEEPER, AUTHORITY, f"found {KEEPER}, expected {NEXUS}"),
+        (KEEPER, AUTHORITY, f"found {KEEPER}, expected {NEXUS}", Cause.PEER_IDENTITY),
         (
             NEXUS,
             Authority(DOMAIN),
             "it is signed by an authority that is not in the trust bundle",
+            Cause.PEER_UNTRUSTED,
         ),
     ],
     ids=["a keeper", "a stranger"],
 )
 def test_whoever_is_not_nexus_is_asked_nothing(
-    transport: Transport, spiffe_id: str, authority: Authority, detail: str
+    transport: Transport, spiffe_id: str, authority: Authority, detail: str, cause: Cause
 ) -> None:
     context = server_context(authority.issue(spiffe_id), AUTHORITY)
     with Peer(over_tls(context, Conversation.hang)) as peer:
         verdict = ask(transport, peer.url, TOKEN, attempt())
-    assert verdict == Verdict(Nexus.NOT_NEXUS, detail, final=True)
+    assert verdict == Verdict(Nexus.NOT_NEXUS, detail, final=True, cause=cause)
     assert peer.received == 0
 
 
@@ -193,7 +199,9 @@ def test_a_nexus_that_refuses_our_svid_refuses_us(transport: Transport) -> None:
     context = server_context(AUTHORITY.issue(NEXUS), Authority(DOMAIN))
     with Peer(over_tls(context, Conversation.hang)) as peer:
         verdict = ask(transport, peer.url, TOKEN, attempt())
-    assert verdict == Verdict(Nexus.REFUSES_US, "TLS alert unknown_ca", final=True)
+    assert verdict == Verdict(
+        Nexus.REFUSES_US, "TLS alert unknown_ca", final=True, cause=Cause.IDENTITY_REFUSED
+    )
 
 
 # Against the embedded SPIKE.
@@ -227,7 +235,9 @@ def test_a_nexus_of_v0_8_0_is_unreachable_until_it_has_its_key(tmp_path: Path) -
         with to_nexus_of(sandbox) as transport:
             url = sandbox.nexus.url
             verdict = ask(transport, url, token_of(KEY), attempt())
-            assert verdict == Verdict(Nexus.UNREACHABLE, "connection refused")
+            assert verdict == Verdict(
+                Nexus.UNREACHABLE, "connection refused", cause=Cause.CONNECTION_REFUSED
+            )
             sandbox.nexus.hold(KEY)
             assert ask(transport, url, token_of(KEY), attempt()) == PROVED
 
@@ -297,8 +307,29 @@ UNCLEAR = Verdict(Nexus.UNCLEAR, "status 503")
 def test_nexus_is_asked_once_a_second_for_as_long_as_there_is_time(verdict: Verdict) -> None:
     world = World(lambda number: verdict, takes=0.1)
     inquiry = world.inquire(5)
-    assert world.asked_at == pytest.approx([0, 1, 2, 3, 4])
-    assert inquiry == Inquiry(verdict, 5, pytest.approx(4.1))
+    # The last question has what is left, and is not left out for being early.
+    assert world.asked_at == pytest.approx([0, 1, 2, 3, 4, 4.9])
+    assert inquiry == Inquiry(verdict, 6, pytest.approx(5.0))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked_at"),
+    [(1, [0, 0.9]), (1.05, [0, 0.95]), (2.5, [0, 1, 2, 2.4]), (0.1, [0]), (0.3, [0, 0.2])],
+    ids=str,
+)
+def test_nobody_gives_up_before_the_time_is_nearly_up(
+    seconds: float, asked_at: list[float]
+) -> None:
+    world = World(lambda number: NOT_READY)
+    inquiry = world.inquire(seconds)
+    assert world.asked_at == pytest.approx(asked_at)
+    assert inquiry.attempts == len(asked_at)
+
+
+def test_a_nexus_that_is_ready_in_the_last_second_is_heard() -> None:
+    world = World(lambda number: NOT_READY if world.now < 1002.2 else PROVED)
+    assert world.inquire(3).verdict is PROVED
+    assert world.asked_at == pytest.approx([0, 1, 2, 2.9])
 
 
 def test_a_slow_answer_is_followed_by_the_next_request_at_once() -> None:
@@ -350,7 +381,8 @@ def test_the_last_request_has_time_for_an_answer() -> None:
     # A request that is cut at once would hide what Nexus said before.
     world = World(lambda number: NOT_READY, takes=0.001)
     inquiry = world.inquire(3.01)
-    assert world.asked_at == pytest.approx([0, 1, 2])
+    assert world.asked_at == pytest.approx([0, 1, 2, 2.91])
+    assert world.attempts[-1].ends_at - 1000 == pytest.approx(3.01)
     assert inquiry.verdict is NOT_READY
 
 

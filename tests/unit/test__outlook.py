@@ -52,13 +52,14 @@ def standing(record, verdict, *, key=False):
         (
             standing(ONE_SENT, NOT_READY, key=True),
             Next.RESUME,
-            "Unfinished: keepers 2, 3 lack their shard; rerun bootstrap, it goes on with the same"
-            " key.",
+            "Unfinished: keepers 2, 3 are not known to have their shard; rerun bootstrap, it goes"
+            " on with the same key.",
         ),
         (
             standing(NONE_SENT.with_delivered([1, 3]), PROVED, key=True),
             Next.RESUME,
-            "Unfinished: keeper 2 lacks its shard; rerun bootstrap, it goes on with the same key.",
+            "Unfinished: keeper 2 is not known to have its shard; rerun bootstrap, it goes on with"
+            " the same key.",
         ),
         (
             standing(ALL_SENT, NOT_READY, key=True),

@@ -5,13 +5,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils import _pending_key
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
-from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import NAME, PendingKey
+from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import (
+    PendingKey,
+    file_name,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
 from ansible_collections.dayzero.spike.plugins.module_utils._shamir import ORDER
 from ansible_collections.dayzero.spike.tests.support.directories import (
@@ -25,6 +30,8 @@ KEY = bytes(range(100, 132))
 FINGERPRINT = "0123456789abcdef" * 4
 MAGIC = b"dayzero.spike root key 1\n"
 CONTENT = MAGIC + FINGERPRINT.encode() + b"\n" + KEY
+STATE_DIR = "/var/lib/spike-bootstrap"
+NAME = file_name(STATE_DIR)
 LEFT_BESIDE = f".{NAME}.new"
 
 
@@ -42,7 +49,7 @@ def directory(memory: Path) -> Iterator[int]:
 
 @pytest.fixture
 def pending(directory: int, memory: Path) -> PendingKey:
-    return PendingKey(directory, str(memory))
+    return PendingKey(directory, str(memory), STATE_DIR)
 
 
 def saved(pending: PendingKey) -> None:
@@ -60,6 +67,92 @@ def test_a_kept_key_is_found_with_its_fingerprint(pending: PendingKey) -> None:
     assert loaded(pending) == (KEY, FINGERPRINT)
 
 
+def test_the_file_is_named_after_the_state_directory() -> None:
+    assert re.fullmatch("root-key-[0-9a-f]{16}", NAME)
+    assert NAME == "root-key-99f072abc184194c"
+    assert file_name("/var/lib/spike-bootstrap-2") != NAME
+
+
+def test_the_file_has_one_name_whatever_links_lead_to_the_state_directory(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    named_before_it_is_there = file_name(str(real))
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    spellings = [f"{real}/", f"{tmp_path}/link", f"{tmp_path}/link/../real"]
+    assert {file_name(path) for path in spellings} == {named_before_it_is_there}
+
+
+def test_a_run_with_another_state_directory_neither_finds_nor_replaces_nor_removes_it(
+    pending: PendingKey, directory: int, memory: Path
+) -> None:
+    saved(pending)
+    other = PendingKey(directory, str(memory), "/var/lib/other")
+    assert other.load() is None
+    saved(other)
+    other.remove()
+    assert loaded(pending) == (KEY, FINGERPRINT)
+
+
+def test_a_key_of_another_state_directory_for_the_same_cluster_is_told_of(
+    pending: PendingKey, directory: int, memory: Path
+) -> None:
+    other = PendingKey(directory, str(memory), "/var/lib/other")
+    assert other.of_another_state_dir(FINGERPRINT) is None
+    saved(pending)
+    assert other.of_another_state_dir(FINGERPRINT) == pending.path
+    assert pending.of_another_state_dir(FINGERPRINT) is None
+    assert other.of_another_state_dir("f" * 64) is None
+    pending.remove()
+    assert other.of_another_state_dir(FINGERPRINT) is None
+
+
+def test_only_a_key_is_told_of(directory: int, memory: Path) -> None:
+    (memory / "root-key-directory").mkdir()
+    (memory / "elsewhere").write_bytes(CONTENT)
+    (memory / "root-key-link").symlink_to("elsewhere")
+    (memory / "root-key-torn").write_bytes(CONTENT[: len(MAGIC) + 20])
+    (memory / f".{file_name('/var/lib/other')}.new").write_bytes(CONTENT)
+    pending = PendingKey(directory, str(memory), STATE_DIR)
+    assert pending.of_another_state_dir(FINGERPRINT) is None
+    assert PendingKey(None, str(memory), STATE_DIR).of_another_state_dir(FINGERPRINT) is None
+
+
+def test_steps_have_the_same_names_for_every_state_directory(directory: int, memory: Path) -> None:
+    told = []
+    for state_dir in (STATE_DIR, "/var/lib/other"):
+        steps = Steps()
+        pending = PendingKey(directory, str(memory), state_dir, step=steps)
+        saved(pending)
+        pending.remove()
+        told.append(steps.names)
+    assert told[0] == told[1]
+    assert {name.partition(":")[0] for name in told[0]} == {"root-key", ".root-key.new"}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_loading_leaves_no_copy_of_the_key_but_the_one_that_is_given(
+    pending: PendingKey, memory: Path, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bytearray] = []
+    handed: list[bytearray] = []
+
+    def read_file(directory: int, name: str, most_bytes: int) -> bytearray | None:
+        read.append(bytearray((memory / name).read_bytes()))
+        return read[-1]
+
+    def root_key(key: bytearray) -> RootKey:
+        handed.append(key)
+        return RootKey(key)
+
+    monkeypatch.setattr(_pending_key, "read_file", read_file)
+    monkeypatch.setattr(_pending_key, "RootKey", root_key)
+    secret = KEY if whole else ORDER.to_bytes(32, "big")
+    (memory / NAME).write_bytes(CONTENT[:-32] + secret)
+    assert loaded(pending) == ((KEY, FINGERPRINT) if whole else None)
+    assert read == [bytearray(len(CONTENT))]
+    assert handed == [bytearray(32)]
+
+
 def test_keeping_a_key_leaves_it_usable(pending: PendingKey) -> None:
     key = RootKey(KEY)
     pending.save(key, FINGERPRINT)
@@ -71,7 +164,7 @@ def test_without_a_file_there_is_no_key(pending: PendingKey) -> None:
 
 
 def test_without_a_directory_there_is_no_key_and_nothing_to_remove() -> None:
-    pending = PendingKey(None, "/does/not/exist")
+    pending = PendingKey(None, "/does/not/exist", STATE_DIR)
     assert pending.load() is None
     pending.remove()
 
@@ -100,7 +193,7 @@ def test_the_file_is_its_users_alone_before_the_key_is_in_it(directory: int, mem
         if (memory / LEFT_BESIDE).exists():
             modes.append(stat.S_IMODE((memory / LEFT_BESIDE).stat().st_mode))
 
-    saved(PendingKey(directory, str(memory), step=step))
+    saved(PendingKey(directory, str(memory), STATE_DIR, step=step))
     assert set(modes) == {0o600}
 
 
@@ -129,12 +222,12 @@ def test_what_is_no_kept_key_counts_as_none(
 
 def test_a_crash_while_keeping_leaves_a_whole_key_or_none(directory: int, memory: Path) -> None:
     steps = Steps()
-    saved(PendingKey(directory, str(memory), step=steps))
+    saved(PendingKey(directory, str(memory), STATE_DIR, step=steps))
     (memory / NAME).unlink()
     for crash_at in range(1, len(steps.names) + 1):
         with pytest.raises(Crash):
-            saved(PendingKey(directory, str(memory), step=Steps(crash_at)))
-        kept = loaded(PendingKey(directory, str(memory)))
+            saved(PendingKey(directory, str(memory), STATE_DIR, step=Steps(crash_at)))
+        kept = loaded(PendingKey(directory, str(memory), STATE_DIR))
         assert kept in (None, (KEY, FINGERPRINT))
     assert kept == (KEY, FINGERPRINT)
 

@@ -146,13 +146,22 @@ def test_an_attempt_line_says_which_attempt_of_how_many(
 
 def test_the_log_keeps_the_order_in_which_things_happened(report: RunReport) -> None:
     report.attempt(Step.REACH, PEERS[1], 1, 5)
-    report.note("a note")
     report.attempt(Step.REACH, PEERS[0], 2, 5)
+    report.attempt(Step.DELIVER, PEERS[1], 1, 5)
     assert report.result()["log"] == [
         "Reaching keeper 2 at https://keeper2:8443... (attempt 1/5)",
-        "a note",
         "Reaching keeper 1 at https://keeper1:8443... (attempt 2/5)",
+        "Sending shard to keeper 2 at https://keeper2:8443... (attempt 1/5)",
     ]
+
+
+def test_the_log_holds_attempts_and_nothing_else(report: RunReport) -> None:
+    report.already_delivered(frozenset({1}))
+    report.outcome(Step.REACH, PEERS[1], succeeded())
+    report.outcome(Step.DELIVER, PEERS[1], failed(HUNG))
+    report.nexus(NexusState.READY, "Nexus holds the root key", attempts=1, elapsed=0.1)
+    report.proof_skipped("/run/spike-bootstrap", replaced=False)
+    assert report.result()["log"] == []
 
 
 # -- states
@@ -283,9 +292,58 @@ def test_what_nexus_said_last_is_shown(report: RunReport) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("replaced", "state"), [(False, "skipped"), (True, "other_key")], ids=["skipped", "replaced"]
+)
+def test_a_proof_that_is_left_out_says_where_the_key_stays(
+    report: RunReport, replaced: bool, state: str
+) -> None:
+    report.nexus(NexusState.NOT_READY, "Nexus has no root key yet", attempts=1, elapsed=0.25)
+    report.proof_skipped("/run/spike-bootstrap", replaced=replaced)
+    # The attempts are the guard's: it did ask.
+    assert report.result()["nexus"] == {
+        "url": NEXUS,
+        "state": state,
+        "attempts": 1,
+        "elapsed": 0.25,
+        "detail": (
+            "not asked to prove the root key (verify: false), which stays in /run/spike-bootstrap"
+            " until a run with verify ends well"
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("step", "outcome", "changed"),
+    [
+        pytest.param(Step.REACH, succeeded(), False, id="reached"),
+        pytest.param(Step.REACH, failed(HUNG), False, id="hung while reaching"),
+        pytest.param(Step.DELIVER, succeeded(), True, id="delivered"),
+        pytest.param(Step.DELIVER, failed(REFUSED), False, id="refused while delivering"),
+        pytest.param(Step.DELIVER, failed(STRANGER), False, id="not a keeper while delivering"),
+        pytest.param(Step.DELIVER, failed(HUNG), True, id="sent and not answered"),
+        pytest.param(Step.DELIVER, failed(REFUSED, sent=True), True, id="sent by an earlier one"),
+        pytest.param(Step.DELIVER, failed(STRANGER, sent=True), True, id="sent and rejected"),
+    ],
+)
+def test_only_a_shard_that_may_have_been_received_is_a_change(
+    report: RunReport, step: Step, outcome: Outcome, changed: bool
+) -> None:
+    report.outcome(step, PEERS[0], outcome)
+    assert report.result()["changed"] is changed
+
+
+def test_a_shard_that_was_sent_stays_a_change_whatever_the_other_keepers_do(
+    report: RunReport,
+) -> None:
+    report.outcome(Step.DELIVER, PEERS[0], succeeded())
+    report.outcome(Step.DELIVER, PEERS[1], failed(REFUSED))
+    assert report.result()["changed"] is True
+
+
 def test_a_result_does_not_change_afterwards(report: RunReport) -> None:
     before = report.result()
-    report.note("later")
+    report.attempt(Step.REACH, PEERS[0], 1, 5)
     report.outcome(Step.REACH, PEERS[0], succeeded())
     assert before["log"] == []
     assert before["keepers"][0]["state"] == "pending"

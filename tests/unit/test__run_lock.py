@@ -23,6 +23,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._run_lock import (
     NAME,
     is_locked,
     locked_state_dir,
+    open_state_dir,
 )
 from ansible_collections.dayzero.spike.tests.support.directories import opened
 from ansible_collections.dayzero.spike.tests.support.interpreter import (
@@ -118,7 +119,7 @@ def test_the_second_run_waits_no_longer_than_its_patience(
     assert sum(nap.naps) == pytest.approx(seconds)
     assert max(nap.naps) <= 0.1
     assert error.code == "bootstrap_locked"
-    assert error.message == (
+    assert error.message.startswith(
         f"Another bootstrap run holds {tmp_path / NAME} and did not end within"
         f" {parse_duration(patience).text}. Wait for it to end and rerun bootstrap."
     )
@@ -185,11 +186,40 @@ def test_where_nothing_may_be_made_a_lock_that_is_there_is_taken_all_the_same(
         refusal(tmp_path, Nap(), "1s")
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_what_is_made_keeps_everybody_else_from_holding_the_lock(
+    tmp_path: Path, umask: int
+) -> None:
+    path = tmp_path / "above" / "state"
+    before = os.umask(umask)
+    try:
+        with lock(path, Nap()):
+            pass
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(made.stat().st_mode) for made in (path.parent, path, path / NAME)]
+    assert modes == [0o755, 0o700, 0o600]
+
+
+def test_the_mode_of_a_directory_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    path.mkdir()
+    path.chmod(0o751)
+    with lock(path, Nap()):
+        pass
+    assert stat.S_IMODE(path.stat().st_mode) == 0o751
+    assert stat.S_IMODE((path / NAME).stat().st_mode) == 0o600
+
+
+def test_the_root_directory_can_be_named() -> None:
+    descriptor = open_state_dir("/", create=True)
+    assert descriptor is not None
+    os.close(descriptor)
+
+
 def test_the_lock_can_be_taken_by_whoever_can_read_it(tmp_path: Path) -> None:
     with lock(tmp_path, Nap()):
         pass
-    mode = stat.S_IMODE((tmp_path / NAME).stat().st_mode)
-    assert mode & 0o600 == 0o600
     descriptor = os.open(tmp_path / NAME, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     refusal(tmp_path, Nap(), "1s")
@@ -202,6 +232,7 @@ def test_the_lock_can_be_taken_by_whoever_can_read_it(tmp_path: Path) -> None:
         ("a file", True),
         ("a file", False),
         ("a file above it", True),
+        ("a file above it", False),
         ("a link as the lock", True),
         ("a link as the lock", False),
     ],

@@ -17,6 +17,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._settings import (
     Settings,
     read_settings,
     readable_peers,
+    url_credentials,
 )
 
 KEEPERS = ["https://keeper1:8443", "https://keeper2:8443", "https://keeper3:8443"]
@@ -29,6 +30,8 @@ DURATIONS = [
     "spiffe_source_timeout",
 ]
 DIRECTORIES = ["state_dir", "runtime_dir", "nexus_data_dir"]
+NO_URL = "is not a URL with a host and, if any, a port from 1 to 65535"
+EXAMPLES = {"keeper_peers": "https://keeper1:8443", "nexus_api_url": "https://localhost:8553"}
 TRUST_ROOTS = ["trust_root_keeper", "trust_root_nexus", "trust_root_bootstrap"]
 
 
@@ -137,17 +140,17 @@ def test_an_https_url_is_kept_without_its_last_slash(option: str, url: str, kept
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("", "is not a URL"),
-        ("k", "is not a URL"),
-        ("https://", "is not a URL"),
-        ("https://:8443", "is not a URL"),
-        ("https://k:0", "is not a URL"),
-        ("https://k:65536", "is not a URL"),
-        ("https://k:port", "is not a URL"),
-        ("https://[::1", "is not a URL"),
-        ("https://k\u00f6ln", "is not a URL"),
-        ("https://k\n1", "is not a URL"),
-        ("k:8443", "is not a URL"),
+        ("", NO_URL),
+        ("k", NO_URL),
+        ("https://", NO_URL),
+        ("https://:8443", NO_URL),
+        ("https://k:0", NO_URL),
+        ("https://k:65536", NO_URL),
+        ("https://k:port", NO_URL),
+        ("https://[::1", NO_URL),
+        ("https://k\u00f6ln", NO_URL),
+        ("https://k\n1", NO_URL),
+        ("k:8443", NO_URL),
         ("http://k:8443", "does not begin with https://"),
         ("spiffe://k/x", "does not begin with https://"),
         ("https://k/?a=b", "has a query, a fragment or a space"),
@@ -159,7 +162,7 @@ def test_an_https_url_is_kept_without_its_last_slash(option: str, url: str, kept
 )
 def test_any_other_url_is_refused_and_shown(option: str, url: str, problem: str) -> None:
     error = refusal(option, [KEEPERS[0], url] if option == "keeper_peers" else url)
-    assert f"{url!r}, which {problem}; give it as https://keeper1:8443" in error.message
+    assert error.message.endswith(f"{url!r}, which {problem}; give it as {EXAMPLES[option]}")
     assert ("keeper 2 is" in error.message) == (option == "keeper_peers")
 
 
@@ -172,6 +175,27 @@ def test_a_password_in_a_url_is_refused_and_not_shown(option: str, url: str) -> 
     error = refusal(option, [KEEPERS[0], url] if option == "keeper_peers" else url)
     assert "SVIDs identify us, remove it" in error.message
     assert "pa55" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("keeper_peers", "nexus_api_url", "hidden"),
+    [
+        pytest.param(["https://me:pa55@k", KEEPERS[0]], "https://n", ["me:pa55@"], id="a keeper's"),
+        pytest.param(KEEPERS, "http://me:pa55@n:99999", ["me:pa55@"], id="Nexus's"),
+        pytest.param(["pa55@", KEEPERS[0]], "https://n", ["pa55@"], id="no URL at all"),
+        pytest.param(["https://a:b@c@k", KEEPERS[0]], "https://n", ["a:b@c@"], id="an @ in it"),
+        # Not "a", or every such letter of the output would be masked.
+        pytest.param(["https://a@k", KEEPERS[0]], "https://n", ["a@"], id="a single letter"),
+        pytest.param(["https://@k", KEEPERS[0]], "https://n", [], id="none before the @"),
+        pytest.param(KEEPERS, "https://n", [], id="none"),
+        pytest.param(None, None, [], id="no URLs"),
+    ],
+)
+def test_what_stands_before_the_at_of_a_url_is_found_for_masking(
+    keeper_peers: list[str] | None, nexus_api_url: str | None, hidden: list[str]
+) -> None:
+    params = given(keeper_peers=keeper_peers, nexus_api_url=nexus_api_url)
+    assert list(url_credentials(params)) == hidden
 
 
 @pytest.mark.parametrize("count", [0, 1, MOST_KEEPERS + 1])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import AttemptFailed, Cause
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._port import Port, PortState
@@ -82,6 +83,29 @@ def test_an_ipv6_address_is_not_looked_up() -> None:
     with Peer(Conversation.hang, address="::1") as peer:
         with open_connection("::1", peer.port, attempt(), must_not_resolve) as connection:
             assert connection.getpeername()[:2] == ("::1", peer.port)
+
+
+class Watched(Attempt):
+    """An attempt that keeps all that it was ever doing."""
+
+    def __init__(self) -> None:
+        self.done: list[Cause] = []
+        ends_at = time.monotonic() + 5
+        super().__init__(1, cut_at=ends_at, ends_at=ends_at, clock=time.monotonic)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "doing" and isinstance(value, Cause):
+            self.done.append(value)
+        super().__setattr__(name, value)
+
+
+def test_an_attempt_looks_up_a_name_only_where_there_is_one(peer: Peer) -> None:
+    by_address, by_name = Watched(), Watched()
+    open_connection("127.0.0.1", peer.port, by_address, must_not_resolve).close()
+    assert set(by_address.done) == {Cause.CONNECT_TIMEOUT}
+    address = (socket.AF_INET, ("127.0.0.1", peer.port))
+    open_connection("keeper1", 1, by_name, to(address)).close()
+    assert by_name.done[-2:] == [Cause.NAME_RESOLUTION, Cause.CONNECT_TIMEOUT]
 
 
 def test_the_system_knows_localhost(peer: Peer) -> None:

@@ -24,7 +24,6 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     DayZeroError,
     IdentityError,
     KeepersFailed,
-    StateUnusable,
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
@@ -182,7 +181,8 @@ def test_of_an_unfinished_run_it_says_who_lacks_a_shard(host: Host) -> None:
     assert status["journal"]["pending_key"]
     assert status["next"] == "resume"
     assert status["summary"] == (
-        "Unfinished: keepers 2, 3 lack their shard; rerun bootstrap, it goes on with the same key."
+        "Unfinished: keepers 2, 3 are not known to have their shard; rerun bootstrap, it goes on"
+        " with the same key."
     )
 
 
@@ -191,7 +191,8 @@ def test_the_key_that_it_looks_at_is_guarded_and_masked(host: Host, guarded: lis
     guarded.clear()
     host.masked.clear()
     status = host.status()
-    key = (host.runtime_dir / "root-key").read_bytes()[-32:]
+    (kept,) = host.runtime_dir.iterdir()
+    key = kept.read_bytes()[-32:]
     assert guarded
     assert key.hex() in host.masked
     assert key.hex() not in repr(status)
@@ -208,7 +209,7 @@ def test_of_a_run_whose_key_is_lost_it_says_that_a_rerun_would_be_refused(host: 
 
 def test_a_key_of_another_run_is_not_the_unfinished_ones(host: Host) -> None:
     leave_unfinished(host)
-    key = host.runtime_dir / "root-key"
+    (key,) = host.runtime_dir.iterdir()
     key.write_bytes(key.read_bytes()[:-32] + OTHER_KEY)
     assert not host.status()["journal"]["pending_key"]
 
@@ -336,18 +337,26 @@ def test_it_writes_nothing_and_sends_no_shard(host: Host, prepare: Callable[[Hos
     assert host.shard_requests() == sent
 
 
-def test_a_damaged_journal_is_refused_and_left_alone(host: Host) -> None:
+def test_a_damaged_journal_is_a_finding_beside_all_others_and_left_alone(host: Host) -> None:
     host.state_dir.mkdir()
     (host.state_dir / "journal.json").write_text("{")
     files = host.files()
-    result = host.refused_status(StateUnusable)
-    assert (result["phase"], result["journal"], result["next"], result["summary"]) == (
-        "guard",
-        None,
-        None,
-        None,
-    )
+    result = host.status()
+    assert (result["phase"], result["journal"]["state"]) == ("done", "unusable")
+    assert result["next"] == "refuse"
+    assert "journal.json is damaged" in result["summary"]
+    assert result["summary"].endswith("Of Nexus is known: Nexus has no root key yet.")
+    assert states(result) == ["reached"] * 3
     assert host.files() == files
+
+
+def test_with_a_damaged_journal_it_tells_whether_nexus_has_a_key(host: Host) -> None:
+    host.state_dir.mkdir()
+    (host.state_dir / "journal.json").write_text("{")
+    host.sandbox.nexus.hold(bytes(31) + b"\x07")
+    result = host.status()
+    assert result["nexus"]["state"] == "other_key"
+    assert "a run without the journal would be refused as well" in result["summary"]
 
 
 def test_without_an_identity_it_cannot_tell(host: Host) -> None:
@@ -383,7 +392,7 @@ def test_without_a_runtime_dir_spire_agents_files_are_beside_it_for_a_moment(
     assert host.status(**agent)["next"] == "draw"
     written = Path((host.sandbox.directory / "written").read_text().strip())
     beside = host.runtime_dir.parent
-    assert written.relative_to(beside).parts[0].startswith("spike-bootstrap-status-")
+    assert written.relative_to(beside).parts[0].startswith("spike-bootstrap-svid-")
     assert list(beside.iterdir()) == []
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
 import itertools
 import socket
 import threading
@@ -14,10 +15,14 @@ from pathlib import Path
 
 import pytest
 import requests
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, Failure
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._port import Port, PortState
-from ansible_collections.dayzero.spike.plugins.module_utils._sockets import Address, Resolve
+from ansible_collections.dayzero.spike.plugins.module_utils._sockets import (
+    Address,
+    DeadlineTlsSocket,
+    Resolve,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
     KEEPER_PATH,
     IdRule,
@@ -473,6 +478,84 @@ def test_a_refused_connection_is_known_at_once(transport: Transport) -> None:
     assert timed.failure.detail == "connection refused"
     assert not timed.failure.final
     assert timed.elapsed < SLACK
+
+
+# What the kernel says by a number, as it comes out of requests.
+
+
+def to_nobody(host: str, port: int) -> list[Address]:
+    # A broadcast address: Linux has no route for TCP to it, on whatever network a host is.
+    return [(socket.AF_INET, ("255.255.255.255", port))]
+
+
+def test_a_network_that_cannot_be_reached_is_told_in_the_kernels_words() -> None:
+    with transport_for(US, resolve=to_nobody) as transport:
+        timed = timed_failure_of(
+            lambda: transport.post("https://keeper1:8443", SECRET, attempt(5, cut=2))
+        )
+    assert timed.failure == Failure(Cause.CONNECT_TIMEOUT, "network is unreachable")
+    assert timed.elapsed < SLACK
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EHOSTUNREACH, Failure(Cause.CONNECT_TIMEOUT, "no route to host")),
+        (errno.ENETUNREACH, Failure(Cause.CONNECT_TIMEOUT, "network is unreachable")),
+        (errno.EHOSTDOWN, Failure(Cause.CONNECT_TIMEOUT, "host is down")),
+        (errno.ENETDOWN, Failure(Cause.CONNECT_TIMEOUT, "network is down")),
+        (errno.ETIMEDOUT, Failure(Cause.CONNECT_TIMEOUT, "nothing answered the TCP connection")),
+        (errno.EMFILE, Failure(Cause.CONNECTION_REFUSED, "too many open files")),
+        (errno.EACCES, Failure(Cause.CONNECTION_REFUSED, "permission denied")),
+        (errno.EADDRNOTAVAIL, Failure(Cause.CONNECTION_REFUSED, "cannot assign requested address")),
+        (errno.ENOBUFS, Failure(Cause.CONNECTION_REFUSED, "no buffer space available")),
+        (errno.ECONNREFUSED, Failure(Cause.CONNECTION_REFUSED, "connection refused")),
+        (errno.ECONNRESET, Failure(Cause.CONNECTION_REFUSED, "the connection was reset")),
+    ],
+    ids=lambda value: errno.errorcode[value] if isinstance(value, int) else "",
+)
+def test_a_connection_that_the_kernel_ends_is_told_by_its_number(
+    monkeypatch, transport: Transport, number: int, expected: Failure
+) -> None:
+    def connect(_connection: socket.socket, _address: object) -> None:
+        raise OSError(number, "somebody's words")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    assert failure_of(lambda: transport.post("https://127.0.0.1:1", SECRET, attempt())) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EHOSTUNREACH, Failure(Cause.BAD_RESPONSE, "no route to host", sent=True)),
+        (errno.EIO, Failure(Cause.BAD_RESPONSE, "input/output error", sent=True)),
+        (errno.ENOBUFS, Failure(Cause.BAD_RESPONSE, "no buffer space available", sent=True)),
+        (
+            errno.ETIMEDOUT,
+            Failure(
+                Cause.RESPONSE_TIMEOUT, "the request was sent, no complete answer came", sent=True
+            ),
+        ),
+        (
+            errno.ECONNRESET,
+            Failure(
+                Cause.BAD_RESPONSE, "the connection was closed before a complete answer", sent=True
+            ),
+        ),
+    ],
+    ids=lambda value: errno.errorcode[value] if isinstance(value, int) else "",
+)
+def test_a_request_whose_answer_the_kernel_ends_stays_sent(
+    monkeypatch, transport: Transport, number: int, expected: Failure
+) -> None:
+    def recv_into(*_arguments: object) -> int:
+        raise OSError(number, "somebody's words")
+
+    with tls_peer(Conversation.hang) as peer:
+        monkeypatch.setattr(DeadlineTlsSocket, "recv_into", recv_into)
+        failure = failure_of(lambda: transport.post(peer.url, SECRET, attempt()))
+        peer.wait_for(lambda seen: seen.received > 0)
+    assert failure == expected
 
 
 def ending(transport: Transport, url: str, ready: Callable[[], object]) -> None:

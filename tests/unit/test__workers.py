@@ -7,9 +7,14 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    AttemptFailed,
+    Cause,
+    NoThread,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._workers import (
     Workers,
     call_with_deadline,
@@ -26,6 +31,43 @@ def never() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
+
+
+@pytest.fixture
+def allow(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], int]:
+    """Says how many more threads the host lets start; returns how many it would have until now."""
+    start = threading.Thread.start
+    left = 0
+
+    def limited(thread: threading.Thread) -> None:
+        nonlocal left
+        if left == 0:
+            raise RuntimeError("can't start new thread")
+        left -= 1
+        start(thread)
+
+    def allow(number: int) -> int:
+        nonlocal left
+        unused, left = left, number
+        return unused
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    return allow
+
+
+def beside_each_other(workers: Workers[int], number: int) -> bool:
+    """Whether ``number`` jobs are really under way at the same time."""
+    together = threading.Barrier(number)
+
+    def job() -> int:
+        try:
+            return together.wait(PATIENCE)
+        except threading.BrokenBarrierError:
+            return -1
+
+    for _ in range(number):
+        workers.start(job)
+    return sorted(workers.next_result(PATIENCE) or 0 for _ in range(number)) == [*range(number)]
 
 
 def test_jobs_run_beside_each_other() -> None:
@@ -120,6 +162,84 @@ def test_a_call_gives_what_it_returns() -> None:
 
 def test_a_call_that_is_late_gives_none(never: threading.Event) -> None:
     assert call_with_deadline(never.wait, 0.01) is None
+
+
+def test_jobs_wait_for_the_threads_that_there_are_where_no_further_one_starts(
+    allow: Callable[[int], int],
+) -> None:
+    workers: Workers[int] = Workers()
+    allow(2)
+    assert beside_each_other(workers, 2)
+    for number in range(10):
+        workers.start(functools.partial(int, number))
+    # With two threads, neighbours may end in either order.
+    assert sorted(workers.next_result(PATIENCE) or 0 for _ in range(10)) == [*range(10)]
+
+
+def test_jobs_that_waited_for_a_thread_get_one_as_soon_as_the_host_allows_it(
+    allow: Callable[[int], int], never: threading.Event
+) -> None:
+    workers: Workers[str] = Workers()
+    allow(1)
+    for _ in range(3):
+        workers.start(lambda: str(never.wait()))
+    assert workers.next_result(0) is None
+    allow(3)
+    workers.start(lambda: "not held up by those that hang")
+    assert workers.next_result(PATIENCE) == "not held up by those that hang"
+
+
+def test_jobs_run_beside_each_other_again_after_a_shortage(allow: Callable[[int], int]) -> None:
+    workers: Workers[int] = Workers()
+    allow(1)
+    for number in range(5):
+        workers.start(functools.partial(int, number))
+    assert [workers.next_result(PATIENCE) for _ in range(5)] == [*range(5)]
+    allow(4)
+    assert beside_each_other(workers, 5)
+
+
+def test_where_not_even_one_thread_starts_the_limits_and_the_running_threads_are_told(
+    allow: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow(0)
+    monkeypatch.setattr(threading, "active_count", lambda: 7)
+    with pytest.raises(NoThread) as caught:
+        Workers().start(lambda: None)
+    assert caught.value.running == 7
+    for words in ("(7 running)", "ulimit -u", "TasksMax", "pids limit"):
+        assert words in caught.value.message
+
+
+def test_a_job_that_found_no_thread_is_never_run(allow: Callable[[int], int]) -> None:
+    workers: Workers[str] = Workers()
+    for _ in range(20):
+        with pytest.raises(NoThread):
+            workers.start(lambda: "refused")
+    allow(2)
+    workers.start(lambda: "taken")
+    assert workers.next_result(PATIENCE) == "taken"
+    assert workers.next_result(0) is None
+    assert allow(0) == 1, "a thread was started for those that were refused"
+
+
+def test_a_call_that_finds_no_thread_fails_its_attempt(allow: Callable[[int], int]) -> None:
+    allow(0)
+    with pytest.raises(AttemptFailed) as caught:
+        call_with_deadline(lambda: "done", PATIENCE)
+    failure = caught.value.failure
+    assert (failure.cause, failure.final, failure.sent) == (Cause.NAME_RESOLUTION, False, False)
+    assert failure.detail.startswith("this host allows no further thread")
+
+
+def test_a_host_that_allows_no_thread_leaves_the_stack_size_as_it_was(
+    allow: Callable[[int], int],
+) -> None:
+    before = threading.stack_size()
+    allow(0)
+    with pytest.raises(NoThread):
+        Workers().start(lambda: None)
+    assert threading.stack_size() == before
 
 
 def test_hung_jobs_do_not_keep_the_process_from_ending() -> None:

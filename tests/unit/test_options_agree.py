@@ -166,6 +166,18 @@ def test_the_role_describes_an_option_as_the_module_does(option):
     assert _paragraphs(ROLE_OPTIONS[PREFIX + option]) == expected
 
 
+def _plain(text: str) -> str:
+    """``text`` without the markup of Ansible and of Markdown, on one line."""
+    return " ".join(re.sub(r"\b[BC]\((.*?)\)|\*\*|`", r"\1", text).split())
+
+
+def test_the_readme_says_of_force_what_the_option_says():
+    readme = (ROOT / "README.md").read_text()
+    section = readme.partition("### `force`\n\n")[2].partition("\n\n")[0]
+    (paragraph,) = [text for text in _paragraphs(DOCUMENTED["force"]) if "destroys data" in text]
+    assert _plain(section) == _plain(paragraph)
+
+
 @each_option
 def test_the_roles_default_is_the_modules(option):
     if "default" in DOCUMENTED[option]:
