@@ -123,10 +123,12 @@ def _refusal_without_proof(standing: Standing) -> GuardRefusal | None:
         )
     if record is not None and standing.pending_for is None:
         return GuardRefusal(
-            "An earlier run sent shards and its root key is lost: runtime_dir was emptied, most"
-            " likely by a reboot. Nexus may have kept shards of that key, and mixed with those of a"
-            f" new one they make a third. Restart Nexus at {standing.nexus_api_url} and every"
-            " keeper so that they forget them, then run once with force.",
+            "An earlier run sent shards and its root key is not in runtime_dir: a reboot has"
+            " emptied it, or the end of a login session (systemd's RemoveIPC), or runtime_dir or"
+            " state_dir is another one now. In the last case put it back and rerun. Otherwise Nexus"
+            " may have kept shards of that key, and mixed with those of a new one they make a third."
+            f" Restart Nexus at {standing.nexus_api_url} and every keeper so that they forget them,"
+            " then run once with force.",
             code="root_key_missing",
         )
     if record is None and standing.database is not None:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._process import (
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
 from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
+from ansible_collections.dayzero.spike.plugins.module_utils._scratch_dir import scratch_directory
 from ansible_collections.dayzero.spike.plugins.module_utils._settings import Settings
 from ansible_collections.dayzero.spike.plugins.module_utils._sockets import (
     Resolve,
@@ -128,7 +128,9 @@ class Session:
             return None
         beside = os.path.dirname(self.runtime_dir.rstrip("/"))
         try:
-            private = tempfile.TemporaryDirectory(prefix="spike-bootstrap-svid-", dir=beside)
+            scratch = self.resources.enter_context(
+                scratch_directory(beside, "spike-bootstrap-svid-")
+            )
         except OSError as error:
             raise ConfigError(
                 "runtime_dir",
@@ -136,7 +138,6 @@ class Session:
                 f" {(error.strerror or 'unusable').lower()}; give one in memory that the running"
                 " user owns",
             ) from None
-        scratch = self.resources.enter_context(private)
         descriptor = open_memory_dir(scratch, create=False)
         if descriptor is not None:
             os.close(descriptor)

@@ -18,10 +18,21 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def bootstrapped() -> Iterator[World]:
-    """A cluster that was bootstrapped with another scheme than is asked for now."""
+    """A cluster that was bootstrapped, and whose journal was removed by hand."""
+    with Forks() as forks, world(forks) as cluster:
+        assert cluster.run().result["phase"] == "done"
+        (cluster.state_dir / "journal.json").unlink()
+        yield cluster
+
+
+def test_a_cluster_whose_nexus_proves_its_key_is_not_overwritten_by_force() -> None:
     with Forks() as forks, world(forks) as cluster:
         assert cluster.run(share_scheme=CIRCL_1_6_1).result["phase"] == "done"
-        yield cluster
+        sent = [keeper.stats.shard_requests for keeper in cluster.keepers]
+        forced = cluster.run(force=True).result
+        assert (forced["phase"], forced["nexus"]["state"]) == ("guard", "ready")
+        assert "not those of the earlier run" in forced["msg"]
+        assert [keeper.stats.shard_requests for keeper in cluster.keepers] == sent
 
 
 def test_a_forced_run_tells_that_nexus_still_has_its_old_key_and_both_ways_on(

@@ -4,9 +4,10 @@
 
 """Any history of runs, kills, restarts and reboots keeps the promises.
 
-A cluster that once verified never silently changes its key, and while Nexus proves the key not
-even force does; shards of two splits never meet without force; a refused run sent nothing; and an operator who does what the messages say gets a
-cluster that works. The runs are real processes and real kills (see module_forks).
+A cluster that once verified never silently changes its key, and not even force changes one that
+Nexus proves; shards of two splits never meet without force; a refused run sent nothing; and an
+operator who does what the messages say gets a cluster that works. The runs are real processes and
+real kills (see module_forks).
 """
 
 from __future__ import annotations
@@ -183,6 +184,11 @@ class AnyHistory(RuleBasedStateMachine):
             again = self.cluster.run(**CONFIGURATIONS[configuration]).result
             self._promise(
                 (again["phase"], again["changed"]) == ("done", False), f"not done: {again}"
+            )
+            other = "threshold 3" if configuration == "right" else "right"
+            forced = self._run(other, force=True).result
+            self._promise(
+                forced["code"] == "store_invalid_configuration", f"forced to change: {forced}"
             )
 
     # -- how

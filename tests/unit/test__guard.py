@@ -246,7 +246,7 @@ def test_a_refusal_is_one_line_with_its_phase_and_a_remedy(case: Case) -> None:
         pytest.param(
             Case("unfinished", "no key", Nexus.NOT_READY, None),
             "root_key_missing",
-            ["its root key is lost", f"Restart Nexus at {URL} and every keeper", "with force"],
+            ["its root key is not in", f"Restart Nexus at {URL} and every keeper", "with force"],
             id="the key is lost",
         ),
         pytest.param(

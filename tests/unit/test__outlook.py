@@ -94,7 +94,10 @@ def test_the_summary_says_how_it_stands_and_what_to_do(found, step, summary):
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (standing(ONE_SENT, NOT_READY), "An earlier run sent shards and its root key is lost"),
+        (
+            standing(ONE_SENT, NOT_READY),
+            "An earlier run sent shards and its root key is not in runtime_dir",
+        ),
         (standing(FINISHED, NOT_READY), "This cluster was bootstrapped before, and Nexus at"),
         (standing(None, OTHER_KEY), "Nexus at https://nexus:8553 already holds a root key"),
     ],

@@ -14,9 +14,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils import _session
-from ansible_collections.dayzero.spike.plugins.module_utils._argument_spec import (
-    bootstrap_arguments,
-)
 from ansible_collections.dayzero.spike.plugins.module_utils._duration import (
     Duration,
     parse_duration,
@@ -32,7 +29,34 @@ from ansible_collections.dayzero.spike.plugins.module_utils._settings import rea
 from ansible_collections.dayzero.spike.tests.support.directories import memory_directory
 from ansible_collections.dayzero.spike.tests.support.spiffe_side import SLACK
 
-PEERS = ["https://keeper1:8443", "https://keeper2:8443"]
+OPTIONS: dict[str, Any] = {
+    "keeper_peers": ["https://keeper1:8443", "https://keeper2:8443"],
+    "shamir_threshold": 2,
+    "shamir_shares": None,
+    "share_scheme": "circl-1.6.2",
+    "keeper_timeout": "30s",
+    "keeper_max_retries": 5,
+    "keeper_retry_initial_interval": "2s",
+    "keeper_retry_max_interval": "30s",
+    "timeout": "0",
+    "nexus_api_url": "https://localhost:8553",
+    "verify": True,
+    "init_verification_timeout": "30m",
+    "force": False,
+    "svid_source": "files",
+    "spiffe_endpoint_socket": None,
+    "spiffe_source_timeout": "30s",
+    "svid_cert": None,
+    "svid_key": None,
+    "svid_bundle": None,
+    "spire_agent_path": "spire-agent",
+    "federated_bundles": {},
+    "trust_root_keeper": ["spike.ist"],
+    "trust_root_nexus": ["spike.ist"],
+    "trust_root_bootstrap": ["spike.ist"],
+    "state_dir": "/var/lib/spike-bootstrap",
+    "nexus_data_dir": None,
+}
 HALF_A_MINUTE = parse_duration("30s")
 
 # Makes a session with the options that it is given, at a time of its own.
@@ -62,10 +86,7 @@ def make(clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     with memory_directory() as memory, ExitStack() as resources:
 
         def session(*, now: Callable[[], float] = clock, **options: Any) -> Session:
-            defaults = {name: entry.get("default") for name, entry in bootstrap_arguments().items()}
-            settings = read_settings(
-                {**defaults, "keeper_peers": PEERS, "runtime_dir": str(memory), **options}
-            )
+            settings = read_settings({**OPTIONS, "runtime_dir": str(memory), **options})
             tools = Tools(
                 clock=now,
                 sleep=time.sleep,
