@@ -126,9 +126,9 @@ def _refusal_without_proof(standing: Standing) -> GuardRefusal | None:
             "An earlier run sent shards and its root key is not in runtime_dir: a reboot has"
             " emptied it, or the end of a login session (systemd's RemoveIPC), or runtime_dir or"
             " state_dir is another one now. In the last case put it back and rerun. Otherwise Nexus"
-            " may have kept shards of that key, and mixed with those of a new one they make a third."
-            f" Restart Nexus at {standing.nexus_api_url} and every keeper so that they forget them,"
-            " then run once with force.",
+            " may have kept shards of that key, and mixed with those of a new one they make a"
+            f" third. Restart Nexus at {standing.nexus_api_url} and every keeper so that they"
+            " forget them, then run once with force.",
             code="root_key_missing",
         )
     if record is None and standing.database is not None:
@@ -148,6 +148,8 @@ def _other_cluster(standing: Standing) -> GuardRefusal | None:
             " keepers or another threshold, Nexus splits its key by itself for those in its own"
             " settings."
             if record.finished
+            else "Put the settings back and finish that run."
+            if standing.verdict.nexus is Nexus.PROVED
             else "Put the settings back and finish that run, or see the documentation of force."
         )
         return GuardRefusal(
