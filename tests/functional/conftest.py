@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
                 sandbox = resources.enter_context(
                     Sandbox(directory / "sandbox", faults=faults, **plan)
                 )
-            return Host(directory, resources.enter_context(memory_directory()), sandbox)
+            runtime_dir = resources.enter_context(memory_directory())
+            # The path of a unix socket may have 107 characters, and pytest's own are long.
+            temporary = resources.enter_context(tempfile.TemporaryDirectory(prefix="host-"))
+            return Host(directory, runtime_dir, Path(temporary), sandbox)
 
         yield make
 

@@ -111,7 +111,9 @@ def test_the_documentation_of_what_was_installed_can_be_read(
     assert done.returncode == 0, done.stderr
     assert f"dayzero.spike.{name}" in done.stdout
     assert str(installed) in done.stdout
-    assert done.stderr == ""
+    # Newer Ansible warns of a collection of its own that has no version.
+    about_ours = [line for line in done.stderr.splitlines() if "_protomatter" not in line]
+    assert about_ours == []
 
 
 @pytest.mark.parametrize("playbook", sorted(p.stem for p in (REPOSITORY / "playbooks").iterdir()))

@@ -34,15 +34,17 @@ class Host:
     Nothing on it is shared with another test, apart from the sandbox where a test says so.
     """
 
-    def __init__(self, directory: Path, runtime_dir: Path, sandbox: Sandbox) -> None:
+    def __init__(
+        self, directory: Path, runtime_dir: Path, temporary: Path, sandbox: Sandbox
+    ) -> None:
+        """``temporary`` is short: newer Ansible makes a unix socket below it."""
         self.directory = directory
         self.runtime_dir = runtime_dir
         self.sandbox = sandbox
         self.state_dir = directory / "state"
         self.home = directory / "home"
-        self.temporary = directory / "tmp"
+        self.temporary = temporary
         self.home.mkdir()
-        self.temporary.mkdir()
         self.environment = {
             **os.environ,
             "HOME": str(self.home),
