@@ -61,6 +61,9 @@ notes:
   - Reaching a keeper means sending it an empty request. Each of them leaves one C(audit-errored)
     line with C(shamir_nil_shard) in that keeper's audit log. These lines are expected, and a
     monitoring that asks every minute leaves one a minute.
+  - Where RV(next) is V(refuse), O(dayzero.spike.spike_bootstrap#module:force) would draw a new root
+    key all the same. B(That destroys data), from its next restart on Nexus cannot read anything
+    that it encrypted under the key that it had. So ask first what RV(summary) advises.
   - That a keeper is reached does not mean that it has its shard. Keepers do not tell, and lose
     their shard when they restart. A Nexus that has its key gives it to them again.
   - Nothing is made on the host, with one exception. With O(svid_source=spire_agent) the agent's
