@@ -9,7 +9,6 @@ options -> identity -> guard -> reach -> key + journal -> deliver -> verify -> r
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -24,7 +23,6 @@ from ansible_collections.dayzero.spike.plugins.module_utils._journal import Jour
 from ansible_collections.dayzero.spike.plugins.module_utils._keeper import deliver
 from ansible_collections.dayzero.spike.plugins.module_utils._keeper_steps import at_every_keeper
 from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memory
-from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import open_memory_dir
 from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Inquiry, Nexus
 from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import PendingKey
 from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport, Step
@@ -71,7 +69,7 @@ class _Run:
         self.check = check
 
     def run(self) -> None:
-        memory_dir = self._open_memory_dir()
+        memory_dir = self.session.open_memory_dir(create=not self.check)
         self.session.enter(Phase.IDENTITY)
         self.session.take_identity(scratch_dir=self.session.scratch_dir(memory_dir))
         self.session.enter(Phase.GUARD)
@@ -101,7 +99,7 @@ class _Run:
             self.report.changed = True
             return
         key = remembered.key
-        # Only force comes to this.
+        # Only force draws a key beside a Nexus that has another.
         replaced = not resume and standing.verdict.nexus is Nexus.OTHER_KEY
         if key is None or not resume:
             key = RootKey.draw()
@@ -125,12 +123,6 @@ class _Run:
         self._finish(memory, record)
 
     # -- what a run stands on
-
-    def _open_memory_dir(self) -> int | None:
-        descriptor = open_memory_dir(self.session.runtime_dir, create=not self.check)
-        if descriptor is not None:
-            self.session.resources.callback(os.close, descriptor)
-        return descriptor
 
     def _open_memory(self, memory_dir: int | None) -> Memory:
         session, settings, tools = self.session, self.settings, self.session.tools

@@ -96,6 +96,13 @@ class Session:
         self.tools.step(f"phase {phase.value}")
         self.report.phase = phase
 
+    def open_memory_dir(self, *, create: bool) -> int | None:
+        """Open ``runtime_dir`` until the session ends, as ``_memory_dir.open_memory_dir`` does."""
+        descriptor = open_memory_dir(self.runtime_dir, create=create)
+        if descriptor is not None:
+            self.resources.callback(os.close, descriptor)
+        return descriptor
+
     def take_identity(self, *, scratch_dir: str | None = None) -> None:
         """Obtain our identity and open the ways to keepers and Nexus.
 

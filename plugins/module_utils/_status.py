@@ -19,7 +19,6 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import NAME, Journal
 from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memory, Remembered
-from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import open_memory_dir
 from ansible_collections.dayzero.spike.plugins.module_utils._outlook import (
     foresee,
     foresee_blindly,
@@ -50,7 +49,7 @@ def inspect(settings: Settings, tools: Tools, report: StatusReport) -> None:
 
 
 def _inspect(session: Session, report: StatusReport) -> None:
-    memory_dir = _open_memory_dir(session)
+    memory_dir = session.open_memory_dir(create=False)
     session.enter(Phase.IDENTITY)
     session.take_identity(scratch_dir=session.scratch_dir(memory_dir))
     session.enter(Phase.GUARD)
@@ -74,13 +73,6 @@ def _inspect(session: Session, report: StatusReport) -> None:
         else foresee_blindly(standing, unusable)
     )
     session.enter(Phase.DONE)
-
-
-def _open_memory_dir(session: Session) -> int | None:
-    descriptor = open_memory_dir(session.runtime_dir, create=False)
-    if descriptor is not None:
-        session.resources.callback(os.close, descriptor)
-    return descriptor
 
 
 def _open_state_dir(session: Session) -> int | None:

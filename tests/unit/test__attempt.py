@@ -15,6 +15,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     Cause,
     Failure,
 )
+from ansible_collections.dayzero.spike.tests.support.hand_clock import HandClock
 
 OUT_OF_TIME = {
     Cause.NAME_RESOLUTION: "the name service did not answer in time",
@@ -22,16 +23,6 @@ OUT_OF_TIME = {
     Cause.TLS_TIMEOUT: "the TLS handshake did not end in time",
     Cause.RESPONSE_TIMEOUT: "the request was sent, no complete answer came",
 }
-
-
-class HandClock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._report import RunRe
 from ansible_collections.dayzero.spike.plugins.module_utils._session import Session, Tools
 from ansible_collections.dayzero.spike.plugins.module_utils._settings import read_settings
 from ansible_collections.dayzero.spike.tests.support.directories import memory_directory
+from ansible_collections.dayzero.spike.tests.support.hand_clock import HandClock
 from ansible_collections.dayzero.spike.tests.support.spiffe_side import SLACK
 
 OPTIONS: dict[str, Any] = {
@@ -61,16 +62,6 @@ HALF_A_MINUTE = parse_duration("30s")
 
 # Makes a session with the options that it is given, at a time of its own.
 Make = Callable[..., Session]
-
-
-class HandClock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
