@@ -185,8 +185,9 @@ class _Step:
             return
         self.under_way.remove(report.attempt)
         peer = self.peers[report.peer]
-        peer.running.remove(report.attempt)
+        # First, so that Ctrl-C between two lines does not lose it.
         peer.sent = peer.sent or report.attempt.sent
+        peer.running.remove(report.attempt)
         if peer.outcome is not None:
             return
         failure = report.failure

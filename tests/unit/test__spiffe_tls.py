@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -13,7 +14,6 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -343,21 +343,23 @@ KEEPER_OF_A = "spiffe://a.example/spike/keeper"
 KEEPER_OF_B = "spiffe://b.example/spike/keeper"
 
 
-def federated_peer(*svids: IssuedSvid) -> tuple[Peer, list[int]]:
-    """A keeper that shows the next SVID to each client, and the bytes that each one sent."""
-    contexts: Iterator[ssl.SSLContext] = iter([server_context(svid, A) for svid in svids])
-    lock = threading.Lock()
-    sent: list[int] = []
+def federated_peer(*svids: IssuedSvid) -> tuple[Peer, dict[int, int]]:
+    """A keeper that shows the next SVID to each client, and the bytes that the n-th one sent.
+
+    The bytes are known when the conversation has ended, and conversations overlap.
+    """
+    contexts = [server_context(svid, A) for svid in svids]
+    numbers = itertools.count()
+    sent: dict[int, int] = {}
 
     def talk(conversation: Conversation) -> None:
-        with lock:
-            context = next(contexts)
+        number = next(numbers)
         try:
-            conversation.secure(context)
+            conversation.secure(contexts[number])
             for _request in conversation.requests():
                 conversation.send(GOOD)
         finally:
-            sent.append(conversation.received)
+            sent[number] = conversation.received
 
     return Peer(talk), sent
 
