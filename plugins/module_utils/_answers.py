@@ -18,7 +18,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._transport import An
 
 # SPIKE's error codes look like this. Nothing else of an answer is ever repeated to the operator:
 # a peer could echo the shard.
-_ERROR_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_ERROR_CODE = re.compile(r"[a-z]{1,16}(_[a-z0-9]{1,16}){0,8}")
 # 4xx that say "later" (RFC 9110, 15.5.9; RFC 6585, 4).
 _PASSING = (408, 429)
 

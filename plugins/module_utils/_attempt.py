@@ -18,6 +18,8 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
 
 Clock = Callable[[], float]
 
+# Longer waits overflow what the kernel's poll takes, 2^31 milliseconds; nobody waits so long.
+_LONGEST_WAIT_SECONDS = 1_000_000.0
 # What each cause of running out of time says; ``doing`` is always one of these.
 _OUT_OF_TIME = {
     Cause.NAME_RESOLUTION: "the name service did not answer in time",
@@ -51,7 +53,7 @@ class Attempt:
         left = (self.ends_at if self.sent else self.cut_at) - self._clock()
         if left <= 0 or self._over:
             raise AttemptFailed(self.out_of_time())
-        return left
+        return min(left, _LONGEST_WAIT_SECONDS)
 
     def out_of_time(self) -> Failure:
         """The failure of this attempt if its time ends now."""

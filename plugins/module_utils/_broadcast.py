@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,6 +26,10 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
 # One request to one peer: returns when it succeeded, raises AttemptFailed when it did not.
 Request = Callable[[Attempt], None]
 
+# How far an attempt had come that ran out of time; one that failed otherwise had an answer. The
+# last attempt has the least time, and its end must not hide what an earlier one found out.
+_PROGRESS = {Cause.NAME_RESOLUTION: 0, Cause.CONNECT_TIMEOUT: 1, Cause.TLS_TIMEOUT: 2}
+_ANSWERED = 3
 # An attempt ends itself when its time does. A thread that is late all the same, on a machine that
 # is too busy, is not waited for longer than this; well inside the half second that is promised.
 _GRACE_SECONDS = 0.2
@@ -79,7 +84,14 @@ class _Peer:
     running: list[Attempt] = field(default_factory=list)
     started: int = 0
     sent: bool = False
+    failure: Failure | None = None
     outcome: Outcome | None = None
+
+    def most_telling(self, failure: Failure) -> Failure:
+        """The failure that came furthest, the last of those that came as far."""
+        if self.failure is None or failure.final or _progress(failure) >= _progress(self.failure):
+            self.failure = failure
+        return self.failure
 
     def end_attempts(self) -> None:
         for attempt in self.running:
@@ -93,6 +105,7 @@ def broadcast(
     *,
     on_attempt: Callable[[int, int], None],
     on_outcome: Callable[[int, Outcome], None],
+    on_pause: Callable[[], float] = lambda: math.inf,
 ) -> list[Outcome]:
     """Make every request, each with the attempts of ``schedule``, and return how each ended.
 
@@ -101,9 +114,11 @@ def broadcast(
     sent its request runs on beside the next one; another is cut when the next is due.
 
     ``on_attempt(index, number)`` is called before each attempt starts, ``on_outcome(index,
-    outcome)`` as each peer's outcome is known; both on the caller's thread.
+    outcome)`` as each peer's outcome is known, and ``on_pause()`` before each wait for others: it
+    returns the clock's reading at which it wants to be called again at the latest. All of them on
+    the caller's thread.
     """
-    step = _Step(requests, schedule, runner, on_attempt, on_outcome)
+    step = _Step(requests, schedule, runner, on_attempt, on_outcome, on_pause)
     return step.run()
 
 
@@ -115,11 +130,13 @@ class _Step:
         runner: Runner,
         on_attempt: Callable[[int, int], None],
         on_outcome: Callable[[int, Outcome], None],
+        on_pause: Callable[[], float],
     ) -> None:
         self.schedule = schedule
         self.runner = runner
         self.on_attempt = on_attempt
         self.on_outcome = on_outcome
+        self.on_pause = on_pause
         self.begin = runner.clock()
         self.ends_at = self.begin + schedule.timeout
         self.peers = [_Peer(request) for request in requests]
@@ -143,7 +160,7 @@ class _Step:
         late = self.ends_at + _GRACE_SECONDS
         while self.unsettled:
             self._start_what_is_due()
-            wake = min(late, self.due[0][0]) if self.due else late
+            wake = min(late, self.on_pause(), self.due[0][0] if self.due else late)
             report = self.runner.next_result(wake - self.runner.clock())
             if report is not None:
                 self._take(report)
@@ -191,6 +208,8 @@ class _Step:
         if peer.outcome is not None:
             return
         failure = report.failure
+        if failure is not None:
+            failure = peer.most_telling(failure)
         exhausted = not peer.running and peer.started == len(self.schedule.starts)
         if failure is None or failure.final or exhausted:
             self._settle(report.peer, failure)
@@ -198,7 +217,7 @@ class _Step:
     def _settle_the_late(self) -> None:
         for index, peer in enumerate(self.peers):
             if peer.outcome is None:
-                self._settle(index, peer.running[-1].out_of_time())
+                self._settle(index, peer.most_telling(peer.running[-1].out_of_time()))
 
     def _settle_the_interrupted(self) -> None:
         # Whoever may have its request must not look as if nothing had been sent.
@@ -209,12 +228,17 @@ class _Step:
 
     def _settle(self, index: int, failure: Failure | None) -> None:
         peer = self.peers[index]
-        peer.sent = peer.sent or any(attempt.sent for attempt in peer.running)
+        # Ended first: none can still send its request after it was asked whether it had.
         peer.end_attempts()
+        peer.sent = peer.sent or any(attempt.sent for attempt in peer.running)
         elapsed = self.runner.clock() - self.begin
         peer.outcome = Outcome(peer.started, elapsed, failure, peer.sent)
         self.unsettled -= 1
         self.on_outcome(index, peer.outcome)
+
+
+def _progress(failure: Failure) -> int:
+    return _PROGRESS.get(failure.cause, _ANSWERED)
 
 
 def _make(index: int, attempt: Attempt, request: Request) -> Report:

@@ -42,15 +42,7 @@ def obtain_identity(settings: Settings, *, now: Callable[[], datetime]) -> Ident
     """
     rule = IdRule(BOOTSTRAP_PATH, settings.trust_root_bootstrap)
     offer = _offer(settings, rule)
-    identity = _choose(offer, rule)
-    try:
-        check_dates(identity.chain, now())
-    except ValueError as error:
-        raise IdentityError(
-            f"the SVID {identity.spiffe_id} {offer.origin} cannot be used: {error};"
-            f" {offer.if_outdated}",
-            option=offer.option,
-        ) from None
+    identity = _choose(offer, rule, now())
     _check_bundles(settings, identity, offer)
     return identity
 
@@ -82,10 +74,22 @@ def _offer(settings: Settings, rule: IdRule) -> Offer:
     )
 
 
-def _choose(offer: Offer, rule: IdRule) -> Identity:
+def _choose(offer: Offer, rule: IdRule, now: datetime) -> Identity:
+    """The first that is a bootstrap's and valid now."""
+    outdated = None
     for identity in offer.identities:
         if rule.admits(identity.spiffe_id):
-            return identity
+            try:
+                check_dates(identity.chain, now)
+                return identity
+            except ValueError as error:
+                outdated = outdated or IdentityError(
+                    f"the SVID {identity.spiffe_id} {offer.origin} cannot be used: {error};"
+                    f" {offer.if_outdated}",
+                    option=offer.option,
+                )
+    if outdated is not None:
+        raise outdated
     found = ", ".join(str(identity.spiffe_id) for identity in offer.identities)
     raise IdentityError(
         f"expected the bootstrap identity {rule} {offer.origin}, found {found}; {offer.if_other}",

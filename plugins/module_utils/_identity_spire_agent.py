@@ -81,7 +81,9 @@ def fetch_with_spire_agent(
 def _run(program: str, path: str, timeout: Duration, written: Path, rule: IdRule) -> str:
     """Run the command and return what it said; IdentityError when it fails or is too slow."""
     command = [program, "api", "fetch", "x509"]
-    command += ["-socketPath", path, "-timeout", timeout.text, "-write", str(written)]
+    # Not the text, which is for people: where the whole run's time is the shorter, it says so.
+    seconds = f"{timeout.seconds:.9f}s"
+    command += ["-socketPath", path, "-timeout", seconds, "-write", str(written)]
     # Files, not pipes: whatever the command leaves running cannot keep us waiting for their end.
     with (written.parent / "out").open("w+b") as out, (written.parent / "err").open("w+b") as err:
         try:

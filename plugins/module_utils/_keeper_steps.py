@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
@@ -36,11 +37,12 @@ def at_every_keeper(
     runner: Runner,
     report: RunReport,
     on_success: Callable[[Peer], None] = lambda peer: None,
+    on_pause: Callable[[], float] = lambda: math.inf,
 ) -> None:
     """Do ``work`` at all ``peers`` at once, each with the settings' attempts, within ``limit``.
 
-    ``on_success`` is called as each keeper succeeds. Raises KeepersFailed, after all have ended,
-    when any has failed; the report says which and why.
+    ``on_success`` is called as each keeper succeeds, ``on_pause`` as ``broadcast`` does. Raises
+    KeepersFailed, after all have ended, when any has failed; the report says which and why.
     """
     schedule = Schedule(
         start_times(
@@ -66,6 +68,7 @@ def at_every_keeper(
         runner,
         on_attempt=on_attempt,
         on_outcome=on_outcome,
+        on_pause=on_pause,
     )
     if any(outcome.failure for outcome in outcomes):
         raise KeepersFailed(report.keepers_message(step, limit.text))

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +27,9 @@ from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import pa
 MOST_KEEPERS = 1000
 # Ours: more attempts than this within one timeout would be a flood, not a retry.
 MOST_ATTEMPTS = 1000
+# A host name, an IPv4 address, or an IPv6 address in brackets and without a zone, which Go, Python
+# and the libraries each write in another way; then a port.
+_PLACE = re.compile(r"(?:[A-Za-z0-9._-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
 SVID_SOURCES = ("workload_api", "files", "spire_agent")
 
 
@@ -120,7 +126,8 @@ def url_credentials(params: Mapping[str, Any]) -> Iterator[str]:
     """What stands before the ``@`` of URLs: refused, and yet not to be shown where URLs are."""
     for url in (*(params["keeper_peers"] or ()), params["nexus_api_url"]):
         before, at, _ = str(url).rpartition("@")
-        credentials = before.rpartition("//")[2]
+        scheme, slashes, rest = before.partition("://")
+        credentials = rest if slashes else scheme
         if at and credentials:
             # With the @, so that one of a single letter does not mask every such letter.
             yield credentials + at
@@ -136,10 +143,10 @@ def _peers(urls: Sequence[str]) -> tuple[Peer, ...]:
     peers = tuple(
         Peer(i, _url("keeper_peers", url, name=f"keeper {i}")) for i, url in enumerate(urls, 1)
     )
-    seen: dict[tuple[str | None, int, str], int] = {}
+    seen: dict[tuple[str, int, str], int] = {}
     for peer in peers:
         parts = urlsplit(peer.url)
-        place = (parts.hostname, parts.port or 443, parts.path)
+        place = (_one_spelling(parts.hostname or ""), parts.port or 443, parts.path)
         if place in seen:
             raise ConfigError(
                 "keeper_peers",
@@ -167,6 +174,8 @@ def _url(option: str, value: str, *, name: str = "it") -> str:
     else:
         return text
     example = "https://keeper1:8443" if option == "keeper_peers" else "https://localhost:8553"
+    if parts is not None and parts.scheme == "http":
+        example = f"https{text[len('http') :]}"
     raise ConfigError(option, f"{name} is {value!r}, which {problem}; give it as {example}")
 
 
@@ -174,9 +183,26 @@ def _split_url(text: str) -> SplitResult | None:
     try:
         parts = urlsplit(text)
         port = parts.port  # parsed, and refused, only when read
+        place = _PLACE.fullmatch(parts.netloc)
+        if place is not None and place[1]:
+            ipaddress.IPv6Address(place[1])
     except ValueError:
         return None
-    return None if port == 0 else parts
+    return None if port == 0 or place is None else parts
+
+
+def _one_spelling(host: str) -> str:
+    """The same text for every way to write the same address, or the same name with its dot."""
+    try:
+        # Also the short forms of IPv4 that the C library takes, such as 127.1.
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        pass
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host.rstrip(".")
+    return str(address.ipv4_mapped or address)
 
 
 def _threshold(threshold: int, keepers: int) -> int:

@@ -94,7 +94,7 @@ def _shown_id(certificate: bytes) -> SpiffeId:
     leaf = None
     try:
         leaf = x509.load_der_x509_certificate(certificate)
-    except ValueError:
+    except (ValueError, TypeError, x509.InvalidVersion):
         problem = "its certificate cannot be read"
     if leaf is not None:
         try:
@@ -135,11 +135,24 @@ def _context(identity: Identity, anchors: Iterable[x509.Certificate] | None) -> 
     else:
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= _PARTIAL_CHAIN
-        context.load_verify_locations(
-            cadata=b"".join(anchor.public_bytes(Encoding.DER) for anchor in anchors)
-        )
+        _load_anchors(context, anchors)
     _load_svid(context, identity)
     return context
+
+
+def _load_anchors(context: ssl.SSLContext, anchors: Iterable[x509.Certificate]) -> None:
+    problem = ""
+    for anchor in anchors:
+        try:
+            context.load_verify_locations(cadata=anchor.public_bytes(Encoding.DER))
+        except ssl.SSLError as error:
+            problem = error.reason or "unusable"
+        if problem:
+            raise IdentityError(
+                f"OpenSSL refuses a certificate of our trust bundle ({problem}), with the serial"
+                f" number {anchor.serial_number:x}. Remove it from the bundle, or have its"
+                " authority replaced."
+            )
 
 
 def _load_svid(context: ssl.SSLContext, identity: Identity) -> None:

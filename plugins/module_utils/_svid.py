@@ -114,7 +114,7 @@ def private_key_from_pem(pem: bytes) -> PrivateKey:
     if block[1].startswith(b"ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block[0]:
         raise ValueError("its private key is encrypted, and there is nobody to ask for the phrase")
     key = None
-    with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
+    with contextlib.suppress(ValueError, TypeError, NotImplementedError, UnsupportedAlgorithm):
         key = serialization.load_pem_private_key(block[0], password=None)
     if key is None:
         raise ValueError("its private key cannot be read")
@@ -131,7 +131,8 @@ def ec_or_rsa(key: object) -> PrivateKey:
 def check_key(leaf: x509.Certificate, private_key: PrivateKey) -> None:
     """Raise ValueError unless the private key is that of the certificate."""
     public = None
-    with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+    # cryptography 3.4.8 knows no EC parameters but those with a name: NotImplementedError.
+    with contextlib.suppress(ValueError, NotImplementedError, UnsupportedAlgorithm):
         public = leaf.public_key()
     if not isinstance(public, (ec.EllipticCurvePublicKey, rsa.RSAPublicKey)) or (
         public.public_numbers() != private_key.public_key().public_numbers()
@@ -201,7 +202,13 @@ def _extensions(
                 is_ca = value.ca
             elif isinstance(value, x509.KeyUsage):
                 usage = value
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (
+        ValueError,
+        TypeError,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ):
         raise ValueError("its extensions cannot be read") from None
     return uris, is_ca, usage
 
@@ -209,7 +216,7 @@ def _extensions(
 def _certificate(block: bytes, number: int) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(block)
-    except ValueError:
+    except (ValueError, TypeError, x509.InvalidVersion):
         raise ValueError(f"PEM certificate {number} in it cannot be read") from None
 
 

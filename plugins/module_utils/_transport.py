@@ -137,6 +137,7 @@ class _Current(threading.local):
 class _SpiffeConnection(urllib3.connection.HTTPSConnection):
     """A connection that we open: urllib3 never sees, and so cannot add to, the TLS context."""
 
+    place: tuple[str, int]
     tls: PeerTls
     resolve: Resolve
     step: Step
@@ -146,9 +147,9 @@ class _SpiffeConnection(urllib3.connection.HTTPSConnection):
         attempt = self._attempt()
         trust_domain = None
         if self.tls.needs_introduction:
-            connection = open_connection(self._host, self._port, attempt, self.resolve)
+            connection = open_connection(*self.place, attempt, self.resolve)
             trust_domain = self.tls.claimed_trust_domain(connection, attempt)
-        connection = open_connection(self._host, self._port, attempt, self.resolve)
+        connection = open_connection(*self.place, attempt, self.resolve)
         self.sock = self.tls.handshake(connection, attempt, trust_domain)
         # Without this urllib3 warns: it cannot know that the peer has been verified.
         self.is_verified = True
@@ -162,7 +163,8 @@ class _SpiffeConnection(urllib3.connection.HTTPSConnection):
         sock.work_for(attempt)
         attempt.mark_sent()
         written = super().request(*args, **kwargs)
-        self.step(f"{self.host}:{self._port}: request written")
+        host, port = self.place
+        self.step(f"{host}:{port}: request written")
         return written
 
     def _attempt(self) -> Attempt:
@@ -170,21 +172,15 @@ class _SpiffeConnection(urllib3.connection.HTTPSConnection):
         assert attempt is not None
         return attempt
 
-    @property
-    def _host(self) -> str:
-        return self.host.strip("[]")
-
-    @property
-    def _port(self) -> int:
-        return self.port or 443
-
 
 class _SpiffePool(urllib3.HTTPSConnectionPool):
     """The connections to one peer: one waits to be used again, others are opened beside it."""
 
     def __init__(self, host: str, port: int, connection_class: type[_SpiffeConnection]) -> None:
-        # An instance attribute, which urllib3 looks up when it makes a connection.
-        self.ConnectionCls = connection_class
+        # An instance attribute, which urllib3 looks up when it makes a connection. The connection
+        # is told its place, because urllib3 drops the dot at the end of a name, and with it what
+        # tells an absolute name from a relative one.
+        self.ConnectionCls = type("_PlacedConnection", (connection_class,), {"place": (host, port)})
         super().__init__(host, port, maxsize=1, block=False)
 
     def _put_conn(self, conn: Any) -> None:

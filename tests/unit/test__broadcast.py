@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -153,6 +154,21 @@ def test_after_the_last_attempt_has_failed_one_that_has_sent_may_still_succeed()
 def test_the_failure_that_ended_last_is_told() -> None:
     run = play([fails(0.5, words="first"), fails(0.5), fails(0.5), fails(0.5, words="last")])
     assert run.outcomes[0].failure == Failure(Cause.CONNECTION_REFUSED, "last")
+
+
+def test_a_last_attempt_that_is_cut_does_not_hide_what_others_found_out() -> None:
+    run = play([fails(0.5, words="refused"), hangs()])
+    assert run.outcomes[0].failure == Failure(Cause.CONNECTION_REFUSED, "refused")
+
+
+def test_of_attempts_that_ran_out_of_time_the_one_that_came_furthest_is_told() -> None:
+    def ran_out(cause: Cause) -> Play:
+        return Play(None, 0.5, Failure(cause, cause.value))
+
+    run = play(
+        [ran_out(Cause.TLS_TIMEOUT), ran_out(Cause.CONNECT_TIMEOUT), ran_out(Cause.NAME_RESOLUTION)]
+    )
+    assert run.outcomes[0].failure == Failure(Cause.TLS_TIMEOUT, "tls_timeout")
 
 
 def test_a_final_failure_ends_the_peer_at_once() -> None:
@@ -398,6 +414,25 @@ def test_when_noting_an_outcome_fails_the_others_that_may_have_their_request_are
         (0, Outcome(1, 1.0, None, sent=True)),
         (1, Outcome(1, 1.0, ENDED_EARLY, sent=True)),
     ]
+
+
+def test_before_each_wait_it_pauses_and_is_back_when_it_was_told_to_be() -> None:
+    runner = VirtualTime()
+    paused: list[float] = []
+
+    def on_pause() -> float:
+        paused.append(runner.now - 1024)
+        return runner.now + 0.75 if len(paused) < 3 else math.inf
+
+    broadcast(
+        [runner.peer([succeeds(5.0)])],
+        Schedule((0.0,), 30.0),
+        runner,
+        on_attempt=lambda index, number: None,
+        on_outcome=lambda index, outcome: None,
+        on_pause=on_pause,
+    )
+    assert paused == [0, 0.75, 1.5]
 
 
 # -- defects of ours

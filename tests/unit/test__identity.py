@@ -150,11 +150,14 @@ def test_a_federated_bundle_serves_a_trust_domain(settings: Settings, tmp_path: 
 
 
 @contextlib.contextmanager
-def agent_with(settings: Settings, ids: list[str]) -> Iterator[Settings]:
+def agent_with(
+    settings: Settings, ids: list[str], *, outdated: str | None = None
+) -> Iterator[Settings]:
     pytest.importorskip("spiffe", reason="the Python package spiffe is not installed")
     from ansible_collections.dayzero.spike.tests.support.workload_api import Grant, WorkloadApi
 
-    with WorkloadApi([Grant(AUTHORITY.issue(i), AUTHORITY) for i in ids]) as agent:
+    svids = [AUTHORITY.issue(i, lifetime_seconds=-60 if i == outdated else 3600) for i in ids]
+    with WorkloadApi([Grant(svid, AUTHORITY) for svid in svids]) as agent:
         yield dataclasses.replace(
             settings, svid_source="workload_api", spiffe_endpoint_socket=f"unix://{agent.path}"
         )
@@ -163,6 +166,12 @@ def agent_with(settings: Settings, ids: list[str]) -> Iterator[Settings]:
 def test_of_several_svids_the_first_for_bootstrap_is_taken(settings: Settings) -> None:
     with agent_with(settings, ["spiffe://spike.ist/web", f"{BOOTSTRAP}/1", BOOTSTRAP]) as asking:
         assert str(obtain_identity(asking, now=now).spiffe_id) == f"{BOOTSTRAP}/1"
+
+
+def test_an_outdated_svid_does_not_stand_before_a_valid_one(settings: Settings) -> None:
+    ids = [f"{BOOTSTRAP}/1", f"{BOOTSTRAP}/2"]
+    with agent_with(settings, ids, outdated=f"{BOOTSTRAP}/1") as asking:
+        assert str(obtain_identity(asking, now=now).spiffe_id) == f"{BOOTSTRAP}/2"
 
 
 def test_svids_none_of_which_is_for_bootstrap_are_all_named(settings: Settings) -> None:

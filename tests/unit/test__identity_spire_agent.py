@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._duration import parse_duration
+from ansible_collections.dayzero.spike.plugins.module_utils._duration import (
+    Duration,
+    parse_duration,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import IdentityError
 from ansible_collections.dayzero.spike.plugins.module_utils._identity_spire_agent import (
     fetch_with_spire_agent,
@@ -212,7 +215,16 @@ def test_the_key_that_a_killed_run_left_is_gone_after_the_next(host: Host) -> No
 
 def test_the_command_is_told_the_time_that_it_has(host: Host) -> None:
     host.install('echo "time $7" >&2; exit 1')
-    assert "time 1m30s" in host.refusal("1m30s").message
+    assert "time 90.000000000s" in host.refusal("1m30s").message
+
+
+def test_the_command_is_told_a_time_and_not_our_words_for_it(host: Host) -> None:
+    host.install('echo "time $7" >&2; exit 1')
+    clipped = Duration(2.5, "the whole run's 5s")
+    with pytest.raises(IdentityError, match=r"time 2\.500000000s"):
+        fetch_with_spire_agent(
+            str(host.program), str(host.socket), clipped, str(host.runtime), RULE
+        )
 
 
 def test_a_command_that_is_not_there_is_named(host: Host) -> None:

@@ -128,6 +128,7 @@ def test_every_option_but_the_two_about_the_list_is_a_field_of_its_own_name() ->
         ("https://k/spike", "https://k/spike"),
         ("https://127.0.0.1:1", "https://127.0.0.1:1"),
         ("https://[::1]:65535", "https://[::1]:65535"),
+        ("https://keeper1.example.org.:8443", "https://keeper1.example.org.:8443"),
     ],
 )
 def test_an_https_url_is_kept_without_its_last_slash(option: str, url: str, kept: str) -> None:
@@ -151,7 +152,16 @@ def test_an_https_url_is_kept_without_its_last_slash(option: str, url: str, kept
         ("https://k\u00f6ln", NO_URL),
         ("https://k\n1", NO_URL),
         ("k:8443", NO_URL),
-        ("http://k:8443", "does not begin with https://"),
+        ("https://k%31:1", NO_URL),
+        ("https://k,l:1", NO_URL),
+        ("https://[::1]8443", NO_URL),
+        ("https://k[::1]:8443", NO_URL),
+        ("https://[::1]k:8443", NO_URL),
+        ("https://[k]:8443", NO_URL),
+        ("https://[127.0.0.1]:8443", NO_URL),
+        ("https://[fe80::1%eth0]:8443", NO_URL),
+        ("https://k:8_443", NO_URL),
+        ("https://k:+8443", NO_URL),
         ("spiffe://k/x", "does not begin with https://"),
         ("https://k/?a=b", "has a query, a fragment or a space"),
         ("https://k?", "has a query, a fragment or a space"),
@@ -164,6 +174,15 @@ def test_any_other_url_is_refused_and_shown(option: str, url: str, problem: str)
     error = refusal(option, [KEEPERS[0], url] if option == "keeper_peers" else url)
     assert error.message.endswith(f"{url!r}, which {problem}; give it as {EXAMPLES[option]}")
     assert ("keeper 2 is" in error.message) == (option == "keeper_peers")
+
+
+@pytest.mark.parametrize("option", ["keeper_peers", "nexus_api_url"])
+def test_an_http_url_is_refused_and_shown_as_it_should_be(option: str) -> None:
+    url = "http://k:8443"
+    error = refusal(option, [KEEPERS[0], url] if option == "keeper_peers" else url)
+    assert error.message.endswith(
+        f"{url!r}, which does not begin with https://; give it as https://k:8443"
+    )
 
 
 @pytest.mark.parametrize("option", ["keeper_peers", "nexus_api_url"])
@@ -184,6 +203,7 @@ def test_a_password_in_a_url_is_refused_and_not_shown(option: str, url: str) -> 
         pytest.param(KEEPERS, "http://me:pa55@n:99999", ["me:pa55@"], id="Nexus's"),
         pytest.param(["pa55@", KEEPERS[0]], "https://n", ["pa55@"], id="no URL at all"),
         pytest.param(["https://a:b@c@k", KEEPERS[0]], "https://n", ["a:b@c@"], id="an @ in it"),
+        pytest.param(["https://a:b//c@k", KEEPERS[0]], "https://n", ["a:b//c@"], id="// in it"),
         # Not "a", or every such letter of the output would be masked.
         pytest.param(["https://a@k", KEEPERS[0]], "https://n", ["a@"], id="a single letter"),
         pytest.param(["https://@k", KEEPERS[0]], "https://n", [], id="none before the @"),
@@ -219,6 +239,10 @@ def test_two_to_a_thousand_keepers_are_numbered_in_their_order(count: int) -> No
         ("https://k", "https://k:443"),
         ("https://K:8443", "https://k:8443/"),
         ("HTTPS://k/a", "https://k/a"),
+        ("https://k.example.org", "https://k.example.org."),
+        ("https://127.0.0.1:1", "https://127.1:1"),
+        ("https://[::1]:1", "https://[0:0:0:0:0:0:0:1]:1"),
+        ("https://127.0.0.1:1", "https://[::ffff:127.0.0.1]:1"),
     ],
 )
 def test_one_keeper_listed_twice_is_refused_however_it_is_written(first: str, second: str) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import hashlib
 import itertools
@@ -255,6 +256,16 @@ def test_any_authority_of_the_bundle_is_an_anchor() -> None:
     for authority in (OURS, STRANGER):
         with tls_peer(authority.issue(KEEPER)) as peer:
             reach_at(peer, identity)
+
+
+def test_an_anchor_that_openssl_cannot_read_is_told_by_its_number() -> None:
+    der = ssl.PEM_cert_to_DER_cert(OURS.bundle_pem().decode())
+    # Latin-1 in what says that it is UTF-8.
+    anchor = x509.load_der_x509_certificate(der.replace(b"\x0c\x04root", b"\x0c\x04ro\xe9t"))
+    identity = dataclasses.replace(US, bundles={DOMAIN: (anchor,)})
+    with pytest.raises(IdentityError, match="OpenSSL refuses a certificate of our trust") as caught:
+        PeerTls(identity, KEEPER_RULE)
+    assert f"{anchor.serial_number:x}" in caught.value.message
 
 
 def test_an_intermediate_that_the_keeper_sends_leads_to_the_anchor() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import re
+import ssl
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
@@ -51,6 +52,12 @@ def certificate_with(*extensions: x509.ExtensionType, uris: Sequence[str] = ()) 
 
 def key_usage(*, cert_sign: bool = False, crl_sign: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(True, False, False, False, False, cert_sign, crl_sign, False, False)
+
+
+def of_version_2(pem: bytes) -> bytes:
+    der = ssl.PEM_cert_to_DER_cert(pem.decode())
+    version_3, version_2 = b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01"
+    return ssl.DER_cert_to_PEM_cert(der.replace(version_3, version_2, 1)).encode()
 
 
 @pytest.mark.parametrize("key", ["ec", "rsa"])
@@ -146,6 +153,11 @@ def test_a_bundle_may_hold_several_certificates_with_text_between() -> None:
             SVID.chain_pem + b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             "PEM certificate 2 in it cannot be read",
             id="garbage",
+        ),
+        pytest.param(
+            of_version_2(AUTHORITY.bundle_pem()),
+            "PEM certificate 1 in it cannot be read",
+            id="of a version that is not X.509's",
         ),
     ],
 )

@@ -401,6 +401,19 @@ def never_resolves(until: threading.Event) -> Resolve:
     return resolve
 
 
+def test_a_name_is_looked_up_as_it_was_given() -> None:
+    asked: list[tuple[str, int]] = []
+
+    def resolve(host: str, port: int) -> list[Address]:
+        asked.append((host, port))
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    with transport_for(US, resolve=resolve) as transport:
+        failure_of(lambda: transport.post("https://keeper1.example.org.:8443", b"{}", attempt()))
+    # Without its dot, search domains would be tried.
+    assert asked == [("keeper1.example.org.", 8443)]
+
+
 def test_a_name_that_is_not_resolved_is_cut_when_the_next_attempt_is_due() -> None:
     over = threading.Event()
     try:

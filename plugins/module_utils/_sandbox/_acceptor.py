@@ -15,6 +15,9 @@ import threading
 import time
 from collections.abc import Callable
 
+# A longer wait overflows what the kernel takes, 2^31 milliseconds; the thread just looks again.
+_LONGEST_WAIT_SECONDS = 86400.0
+
 
 class Acceptor:
     """Calls back when a listener has a connection, or when a time has come.
@@ -93,7 +96,9 @@ class Acceptor:
 
     def _time_to_next(self) -> float | None:
         with self.lock:
-            return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+            if not self._timers:
+                return None
+            return min(max(0.0, self._timers[0][0] - time.monotonic()), _LONGEST_WAIT_SECONDS)
 
     def _due(self) -> list[Callable[[], None]]:
         due = []

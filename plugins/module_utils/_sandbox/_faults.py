@@ -134,7 +134,7 @@ class _Parser:
             raise self._refusal(f"delay is a delay of the answer: {kind.value} gives none")
         if kind.level is Level.PORT and "failures" in self._fields:
             raise self._refusal(
-                f"what {kind.value} turns away cannot be counted; give until (seconds) instead"
+                f"what {kind.value} turns away cannot be counted; give until (a duration) instead"
             )
         return Fault(
             kind,
