@@ -9,20 +9,23 @@ options -> identity -> guard -> reach -> key + journal -> deliver -> verify -> r
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt, Clock
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import NexusFailed, Phase
 from ansible_collections.dayzero.spike.plugins.module_utils._guard import (
     Decision,
+    Standing,
     decide,
     not_nexus,
+    other_key_ways_on,
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import Journal, Record
 from ansible_collections.dayzero.spike.plugins.module_utils._keeper import deliver
 from ansible_collections.dayzero.spike.plugins.module_utils._keeper_steps import at_every_keeper
-from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memory
+from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memory, Remembered
 from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Inquiry, Nexus
 from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import PendingKey
 from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport, Step
@@ -36,6 +39,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._run_lock import loc
 from ansible_collections.dayzero.spike.plugins.module_utils._session import Session, Tools
 from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer, Settings
 from ansible_collections.dayzero.spike.plugins.module_utils._survey import (
+    cluster_of,
     inquire_of_nexus,
     reach_keepers,
     take_standing,
@@ -58,7 +62,23 @@ def run(settings: Settings, tools: Tools, report: RunReport, *, check: bool) -> 
     Raises DayZeroError; ``report.phase`` is the phase in which the run ended.
     """
     with ExitStack() as resources:
-        _Run(Session(settings, tools, report, resources), check).run()
+        session = Session(settings, tools, report, resources)
+        _Run(session, check).run()
+    # Nothing is left to do that could still fail.
+    session.enter(Phase.DONE)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What an earlier run left, how the cluster stands, and what follows from both."""
+
+    remembered: Remembered
+    standing: Standing
+    decision: Decision
+
+    @property
+    def nothing_to_send(self) -> bool:
+        return self.decision in (Decision.NOTHING, Decision.FINISH)
 
 
 class _Run:
@@ -69,45 +89,53 @@ class _Run:
         self.check = check
 
     def run(self) -> None:
-        memory_dir = self.session.open_memory_dir(create=not self.check)
+        # A run that has nothing to send needs no runtime_dir, which after a reboot may be one that
+        # only an administrator can make.
+        needed = not self.check and self.settings.svid_source == "spire_agent"
+        memory_dir = self.session.open_memory_dir(create=needed)
         self.session.enter(Phase.IDENTITY)
         self.session.take_identity(scratch_dir=self.session.scratch_dir(memory_dir))
         self.session.enter(Phase.GUARD)
         memory = self._open_memory(memory_dir)
-        remembered = memory.recall()
-        if remembered.key is not None:
-            self.session.guard_key(remembered.key)
-        standing = take_standing(self.session, remembered)
-        decision = decide(standing, force=self.settings.force)
-        record = remembered.record
-        if decision in (Decision.NOTHING, Decision.FINISH):
-            assert record is not None
+        plan = self._plan(memory)
+        record = plan.remembered.record
+        if plan.nothing_to_send:
             self._finish(memory, record)
             return
-        resume = decision is Decision.RESUME
+        if memory_dir is None and not self.check:
+            memory.keep_keys_in(self.session.open_memory_dir(create=True))
+        resume = plan.decision is Decision.RESUME
         # Whoever took a shard may have lost it since, in a restart: as long as Nexus has no key
         # everybody gets the same shard again, which is harmless. A Nexus that has the key looks
         # after the keepers itself.
-        proved = standing.verdict.nexus is Nexus.PROVED
+        proved = plan.standing.verdict.nexus is Nexus.PROVED
         spared = record.delivered if record and resume and proved else frozenset()
         self.report.already_delivered(record.delivered if record and resume else spared)
 
         self.session.enter(Phase.REACH)
         reach_keepers(self.session)
         self.report.already_delivered(spared)
+        if not resume:
+            # Keepers were given time, so this may have taken long: a Nexus that has come up with
+            # its key meanwhile, or that did not answer once, must not lose it to a new one.
+            self.session.enter(Phase.GUARD)
+            plan = self._plan(memory)
+            if plan.nothing_to_send:
+                self._finish(memory, plan.remembered.record)
+                return
         if self.check:
             self.report.changed = True
             return
-        key = remembered.key
+        key = plan.remembered.key
         # Only force draws a key beside a Nexus that has another.
-        replaced = not resume and standing.verdict.nexus is Nexus.OTHER_KEY
+        replaced = not resume and plan.standing.verdict.nexus is Nexus.OTHER_KEY
         if key is None or not resume:
             key = RootKey.draw()
             self.session.guard_key(key)
             record = None
         self.report.resumed = resume
         if record is None:
-            record = memory.begin(key, standing.cluster)
+            record = memory.begin(key, plan.standing.cluster)
         else:
             # Whoever is sent a shard again has one only when it has answered again.
             record = replace(record, delivered=spared)
@@ -116,11 +144,17 @@ class _Run:
         record = self._deliver(key, memory, record, spared)
         if not self.settings.verify:
             self.report.proof_skipped(self.session.runtime_dir, replaced=replaced)
-            self.session.enter(Phase.DONE)
             return
         self.session.enter(Phase.VERIFY)
-        self._verify(record.token, replaced=replaced)
+        self._verify(record.token)
         self._finish(memory, record)
+
+    def _plan(self, memory: Memory) -> _Plan:
+        remembered = memory.recall(cluster_of(self.settings))
+        if remembered.key is not None:
+            self.session.guard_key(remembered.key)
+        standing = take_standing(self.session, remembered)
+        return _Plan(remembered, standing, decide(standing, force=self.settings.force))
 
     # -- what a run stands on
 
@@ -170,6 +204,7 @@ class _Run:
                 runner=session.workers,
                 report=self.report,
                 on_success=log.delivered,
+                on_pause=log.pause,
             )
         finally:
             log.flush()
@@ -177,70 +212,59 @@ class _Run:
 
     # -- proof
 
-    def _verify(self, token: Token, *, replaced: bool) -> None:
-        """Wait until Nexus proves the key; ``replaced``: it had another before this run."""
+    def _verify(self, token: Token) -> None:
         limit = self.session.clipped(self.settings.init_verification_timeout)
         inquiry = inquire_of_nexus(
             self.session, token, limit.seconds, enough=lambda verdict: verdict.nexus is Nexus.PROVED
         )
-        verdict = inquiry.verdict
-        if verdict.nexus is Nexus.PROVED:
-            return
-        url = self.settings.nexus_api_url
-        if verdict.nexus is Nexus.OTHER_KEY and replaced:
-            problem = _not_replaced(url)
-        else:
-            problem = _unproved(url, inquiry, limit.text)
-        raise NexusFailed(problem, code=_NEXUS_CODES.get(verdict.nexus))
+        if inquiry.verdict.nexus is not Nexus.PROVED:
+            raise NexusFailed(
+                _unproved(self.settings.nexus_api_url, inquiry, limit.text),
+                code=_NEXUS_CODES.get(inquiry.verdict.nexus),
+            )
 
-    def _finish(self, memory: Memory, record: Record) -> None:
+    def _finish(self, memory: Memory, record: Record | None) -> None:
+        assert record is not None
         if not self.check:
             memory.finish(record)
         self.report.already_delivered(record.delivered)
-        self.session.enter(Phase.DONE)
 
 
 class _DeliveryLog:
-    """Notes deliveries in the journal; several at once where they come fast."""
+    """Notes deliveries in the journal: the first at once, then several together."""
 
     def __init__(self, memory: Memory, record: Record, clock: Clock) -> None:
         self.record = record
         self._memory = memory
         self._clock = clock
         self._fresh: list[int] = []
-        self._noted = clock()
+        self._due = clock()
 
     def delivered(self, peer: Peer) -> None:
         self._fresh.append(peer.id)
-        if self._clock() - self._noted >= _NOTE_SECONDS:
+
+    def pause(self) -> float:
+        """Note what is due before a wait; returns when the next note is."""
+        if self._fresh and self._clock() >= self._due:
             self.flush()
+        return self._due if self._fresh else math.inf
 
     def flush(self) -> None:
         if self._fresh:
             self.record = self.record.with_delivered(self._fresh)
             self._memory.note(self.record)
             self._fresh.clear()
-        self._noted = self._clock()
-
-
-def _not_replaced(url: str) -> str:
-    return (
-        f"The keepers have their shards of the new root key, and Nexus at {url} still has the key"
-        " that it had before. To change to the new one, stop Nexus, move its database away, restart"
-        " the keepers, start Nexus, and rerun bootstrap: it goes on with the new key. To keep the"
-        " old one and its data, restart nothing until Nexus has sent the keepers its own shards"
-        " again (SPIKE_NEXUS_KEEPER_UPDATE_INTERVAL, 5m by default)."
-    )
+        self._due = self._clock() + _NOTE_SECONDS
 
 
 def _unproved(url: str, inquiry: Inquiry, timeout: str) -> str:
     nexus, detail = inquiry.verdict.nexus, inquiry.verdict.detail
     if nexus is Nexus.OTHER_KEY:
         return (
-            f"Nexus at {url} came up with another root key than the one that was delivered:"
-            f" {detail}. Shards of an earlier run were still in its memory, or somebody else"
-            " bootstraps the same cluster. Stop Nexus, remove its new and empty database, restart"
-            " the keepers, and rerun bootstrap with force."
+            f"All shards are delivered, but Nexus at {url} has another root key than theirs:"
+            f" {detail}. It had it before this run, or made it with shards of an earlier run that"
+            " were still in its memory, or somebody else bootstraps the same cluster."
+            f" {other_key_ways_on()}"
         )
     if nexus is Nexus.NOT_NEXUS:
         return f"All shards are delivered. {not_nexus(url, inquiry.verdict)} Then rerun bootstrap."
@@ -257,8 +281,9 @@ def _unproved(url: str, inquiry: Inquiry, timeout: str) -> str:
     requests = "1 request" if inquiry.attempts == 1 else f"{inquiry.attempts} requests"
     return (
         f"All shards are delivered, but Nexus at {url} did not prove the root key within {timeout}"
-        f" ({requests}): {detail}. Check that Nexus runs and has the same keepers in"
-        " SPIKE_NEXUS_KEEPER_PEERS, and rerun bootstrap: it goes on with the same key."
+        f" ({requests}): {detail}. Check that Nexus runs, that it has the same keepers in"
+        " SPIKE_NEXUS_KEEPER_PEERS, and that nexus_api_url is its address, and rerun bootstrap: it"
+        " goes on with the same key."
     )
 
 

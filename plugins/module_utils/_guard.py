@@ -13,9 +13,14 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, GuardRefusal
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    Cause,
+    GuardRefusal,
+    StateUnusable,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import Cluster, Record
 from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Nexus, Verdict
+from ansible_collections.dayzero.spike.plugins.module_utils._nexus_data import Database
 
 
 class Decision(enum.Enum):
@@ -33,8 +38,9 @@ class Standing:
 
     ``pending_for`` is the fingerprint of the cluster that a kept key was split for, None without
     a key that fits the journal. ``verdict`` is what Nexus says of the journal's token, or of the
-    kept key's, or of a random one where there is neither. ``database`` is the path of a Nexus
-    database that was found.
+    kept key's, or of a random one where there is neither. ``database`` is the Nexus database that
+    was found, or that may be there. ``begun_elsewhere`` is the path of a key that an unfinished run
+    with another state directory keeps for this cluster.
     """
 
     cluster: Cluster
@@ -42,15 +48,30 @@ class Standing:
     record: Record | None
     pending_for: str | None
     verdict: Verdict
-    database: str | None
+    database: Database | None = None
+    begun_elsewhere: str | None = None
 
 
 def decide(standing: Standing, *, force: bool) -> Decision:
     """What to do; raises GuardRefusal, which says why and what the operator does.
 
     ``force`` turns a refusal into a new key, and changes nothing else: an unfinished run that can
-    go on does so, and a cluster whose Nexus proves its key is never overwritten.
+    go on does so, and a cluster whose Nexus proves its key is never overwritten. Nor does it let a
+    key be sent beside that of another unfinished run: this is a StateUnusable.
     """
+    decision = _decision(standing, force)
+    begins = decision is Decision.DRAW or (decision is Decision.RESUME and standing.record is None)
+    if begins and standing.begun_elsewhere is not None:
+        raise StateUnusable(
+            "An unfinished run with another state_dir keeps a root key for the same keepers,"
+            f" {standing.begun_elsewhere}, and may have sent shards of it. Nothing was sent. Rerun"
+            " bootstrap with that state_dir. If that key is not wanted, restart Nexus and every"
+            " keeper so that they forget its shards, and remove the file."
+        )
+    return decision
+
+
+def _decision(standing: Standing, force: bool) -> Decision:
     refusal = _refusal(standing)
     proved = standing.verdict.nexus is Nexus.PROVED
     if refusal is not None:
@@ -85,6 +106,13 @@ def _refusal(standing: Standing) -> GuardRefusal | None:
             " our SPIFFE ID as a bootstrap; compare its trust_root_bootstrap setting.",
             code="access_unauthorized",
         )
+    if nexus is Nexus.OTHER_KEY and record is not None and not record.finished:
+        return GuardRefusal(
+            f"Nexus at {url} holds another root key than the unfinished run's, of which keepers may"
+            " have shards. Nothing was sent. It had its key before that run, or made it with shards"
+            " of an earlier one that were still in its memory, or somebody else bootstraps the same"
+            f" cluster. {other_key_ways_on()}"
+        )
     if nexus is Nexus.OTHER_KEY:
         whose = "another root key than the one that was drawn here" if record else "a root key"
         return GuardRefusal(
@@ -117,8 +145,8 @@ def _refusal_without_proof(standing: Standing) -> GuardRefusal | None:
             f"This cluster was bootstrapped before, and Nexus at {standing.nexus_api_url} {state}"
             f" ({standing.verdict.detail}). Its data is encrypted under the key that it had, so"
             " nothing was sent. Start Nexus and let it recover the key from its keepers, or run"
-            " SPIKE's recovery with the operator's shards. Running with force would make the data"
-            " unreadable.",
+            " SPIKE's recovery with the operator's shards; or correct nexus_api_url, if that is not"
+            " its address. Running with force would make the data unreadable.",
             code="state_not_ready",
         )
     if record is not None and standing.pending_for is None:
@@ -132,16 +160,28 @@ def _refusal_without_proof(standing: Standing) -> GuardRefusal | None:
             code="root_key_missing",
         )
     if record is None and standing.database is not None:
-        return GuardRefusal(
-            f"nexus_data_dir holds the database {standing.database}, which is encrypted under a"
-            " root key already. Nothing was sent. Start Nexus and let it recover its key; if the"
-            " data is not wanted, move the database away."
-        )
+        return _database_refusal(standing.database)
     return None
+
+
+def _database_refusal(database: Database) -> GuardRefusal:
+    if database.hidden:
+        return GuardRefusal(
+            f"nexus_data_dir: whether Nexus has the database {database.path} cannot be seen:"
+            f" {database.hidden}. It decides whether a new root key may be drawn, so nothing was"
+            " sent. Let the running user look for it, for example with setfacl -m u:USER:x on each"
+            " directory of that path, or correct nexus_data_dir."
+        )
+    return GuardRefusal(
+        f"nexus_data_dir holds the database {database.path}, which is encrypted under a root key"
+        " already. Nothing was sent. Start Nexus and let it recover its key; if the data is not"
+        " wanted, move the database away."
+    )
 
 
 def _other_cluster(standing: Standing) -> GuardRefusal | None:
     record, now = standing.record, standing.cluster
+    proved = standing.verdict.nexus is Nexus.PROVED
     if record is not None and record.cluster != now:
         way_on = (
             "Put the settings back: a cluster that has its key needs no bootstrap for other"
@@ -149,23 +189,37 @@ def _other_cluster(standing: Standing) -> GuardRefusal | None:
             " settings."
             if record.finished
             else "Put the settings back and finish that run."
-            if standing.verdict.nexus is Nexus.PROVED
+            if proved
             else "Put the settings back and finish that run, or see the documentation of force."
         )
         return GuardRefusal(
             "The keepers, threshold or scheme are not those of the earlier run: its journal says"
             f" {record.cluster.describe()}; now given is {now.describe()}. Shards of two splits"
-            f" must never meet, nothing was sent. {way_on}",
+            f" must never meet, nothing was sent. {way_on} If this is another cluster, give it a"
+            " state_dir of its own.",
             code="store_invalid_configuration",
         )
     if record is None and standing.pending_for not in (None, now.fingerprint()):
+        # Nexus that proves the key cannot be forced to take another.
+        way_out = "" if proved else ", or see the documentation of force"
         return GuardRefusal(
             "A root key of an unfinished run is kept in runtime_dir, for other keepers, another"
-            f" threshold or another scheme than {now.describe()}, and its journal is gone. Put"
-            " both the settings and the journal back, or see the documentation of force.",
+            f" threshold or another scheme than {now.describe()}, and its journal is gone. Put both"
+            f" the settings and the journal back{way_out}.",
             code="store_invalid_configuration",
         )
     return None
+
+
+def other_key_ways_on() -> str:
+    """What to do where keepers may have shards of another key than the one that Nexus holds."""
+    return (
+        "If Nexus has data that is wanted, restart neither it nor a keeper until it has sent the"
+        " keepers its own shards again (SPIKE_NEXUS_KEEPER_UPDATE_INTERVAL, 5m by default); then"
+        " the cluster is whole and needs no bootstrap. If not, stop Nexus, move its database away,"
+        " restart the keepers, start Nexus and rerun bootstrap: it goes on with the key of the"
+        " unfinished run."
+    )
 
 
 def not_nexus(url: str, verdict: Verdict) -> str:
@@ -182,4 +236,4 @@ def not_nexus(url: str, verdict: Verdict) -> str:
     )
 
 
-__all__ = ["Decision", "Standing", "decide", "not_nexus"]
+__all__ = ["Decision", "Standing", "decide", "not_nexus", "other_key_ways_on"]

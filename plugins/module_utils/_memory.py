@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import (
     Cluster,
     Journal,
@@ -23,12 +22,15 @@ class Remembered:
     """What an earlier run left.
 
     ``key`` is there only if it belongs to ``record``, or if there is no record; ``key_for`` is the
-    fingerprint of the cluster that it was split for.
+    fingerprint of the cluster that it was split for. ``begun_elsewhere`` is the path of the key
+    that an unfinished run with another state directory keeps for the cluster that was asked for:
+    its shards may be out.
     """
 
     record: Record | None
-    key: RootKey | None
-    key_for: str | None
+    key: RootKey | None = None
+    key_for: str | None = None
+    begun_elsewhere: str | None = None
 
 
 class Memory:
@@ -44,33 +46,29 @@ class Memory:
         self._journal = journal
         self._pending = pending
 
-    def recall(self) -> Remembered:
-        """What an earlier run left; raises StateUnusable where it cannot be read."""
+    def keep_keys_in(self, directory: int | None) -> None:
+        """Use the open ``directory``, which was made after this, for a key that is drawn."""
+        self._pending.use(directory)
+
+    def recall(self, cluster: Cluster) -> Remembered:
+        """What earlier runs left that matters to ``cluster``.
+
+        Raises StateUnusable where it cannot be read.
+        """
         record = self._journal.load() if self._journal else None
+        elsewhere = self._pending.of_another_state_dir(cluster.fingerprint())
         kept = self._pending.load()
         if kept is None:
-            return Remembered(record, None, None)
+            return Remembered(record, begun_elsewhere=elsewhere)
         key, key_for = kept
         if record is not None and not key.opens(record.token):
             # A key that another run drew and never used: that run's journal was never written.
             key.wipe()
-            return Remembered(record, None, None)
-        return Remembered(record, key, key_for)
+            return Remembered(record, begun_elsewhere=elsewhere)
+        return Remembered(record, key, key_for, elsewhere)
 
     def begin(self, key: RootKey, cluster: Cluster) -> Record:
-        """Remember, durably, that shards of ``key`` are about to be sent.
-
-        Raises StateUnusable, and remembers nothing, where a run with another state directory has
-        not finished the same cluster: its shards may be out.
-        """
-        waiting = self._pending.of_another_state_dir(cluster.fingerprint())
-        if waiting is not None:
-            raise StateUnusable(
-                "An unfinished run with another state_dir keeps a root key for the same keepers,"
-                f" {waiting}, and may have sent shards of it. Nothing was sent. Rerun bootstrap"
-                " with that state_dir. If that key is not wanted, restart Nexus and every keeper"
-                " so that they forget its shards, and remove the file."
-            )
+        """Remember, durably, that shards of ``key`` are about to be sent; raises StateUnusable."""
         record = Record(cluster, key.seal())
         self._pending.save(key, cluster.fingerprint())
         self.note(record)

@@ -56,6 +56,10 @@ class PendingKey:
         self._directory = directory
         self._step = step
 
+    def use(self, directory: int | None) -> None:
+        """Use the open ``directory``, which has been made since, from now on."""
+        self._directory = directory
+
     def load(self) -> tuple[RootKey, str] | None:
         """The key and the fingerprint of the cluster it was split for; None where there is none.
 

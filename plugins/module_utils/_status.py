@@ -32,6 +32,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._session import Sess
 from ansible_collections.dayzero.spike.plugins.module_utils._settings import Settings
 from ansible_collections.dayzero.spike.plugins.module_utils._status_report import StatusReport
 from ansible_collections.dayzero.spike.plugins.module_utils._survey import (
+    cluster_of,
     reach_keepers,
     take_standing,
 )
@@ -92,9 +93,10 @@ def _recall(
     path = session.settings.state_dir
     journal = None if state_dir is None else Journal(state_dir, path)
     try:
-        remembered = Memory(journal, PendingKey(memory_dir, session.runtime_dir, path)).recall()
+        memory = Memory(journal, PendingKey(memory_dir, session.runtime_dir, path))
+        remembered = memory.recall(cluster_of(session.settings))
     except StateUnusable as unusable:
-        return Remembered(None, None, None), unusable
+        return Remembered(None), unusable
     if remembered.key is not None:
         session.guard_key(remembered.key)
     return remembered, None

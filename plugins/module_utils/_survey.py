@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
 from ansible_collections.dayzero.spike.plugins.module_utils._guard import Standing
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import Cluster
 from ansible_collections.dayzero.spike.plugins.module_utils._keeper import reach
@@ -23,15 +21,14 @@ from ansible_collections.dayzero.spike.plugins.module_utils._nexus import (
     ask,
     inquire,
 )
+from ansible_collections.dayzero.spike.plugins.module_utils._nexus_data import look_for_database
 from ansible_collections.dayzero.spike.plugins.module_utils._report import NexusState, Step
 from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey, Token
 from ansible_collections.dayzero.spike.plugins.module_utils._session import Session
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer
+from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer, Settings
 
 # The guard's question to Nexus, before anything is sent, takes no longer.
 _PROBE_SECONDS = 5.0
-# SPIKE Nexus keeps its database under this name in its data directory.
-_NEXUS_DATABASE = "spike.db"
 
 _NEXUS_STATES = {
     Nexus.PROVED: NexusState.READY,
@@ -40,25 +37,23 @@ _NEXUS_STATES = {
 }
 
 
-def take_standing(session: Session, remembered: Remembered) -> Standing:
-    """How the cluster stands, given what an earlier run left; asks Nexus, within 5 seconds.
+def cluster_of(settings: Settings) -> Cluster:
+    """The cluster that the options describe."""
+    keepers = tuple(peer.url for peer in settings.peers)
+    return Cluster(keepers, settings.shamir_threshold, settings.share_scheme)
 
-    Raises ConfigError where ``nexus_data_dir`` cannot be read.
-    """
+
+def take_standing(session: Session, remembered: Remembered) -> Standing:
+    """How the cluster stands, given what an earlier run left; asks Nexus, within 5 seconds."""
     settings = session.settings
-    database = _nexus_database(settings.nexus_data_dir)
-    verdict = _probe(session, remembered)
     return Standing(
-        cluster=Cluster(
-            tuple(peer.url for peer in settings.peers),
-            settings.shamir_threshold,
-            settings.share_scheme,
-        ),
+        cluster=cluster_of(settings),
         nexus_api_url=settings.nexus_api_url,
         record=remembered.record,
         pending_for=remembered.key_for,
-        verdict=verdict,
-        database=database,
+        begun_elsewhere=remembered.begun_elsewhere,
+        verdict=_probe(session, remembered),
+        database=look_for_database(settings.nexus_data_dir),
     )
 
 
@@ -122,22 +117,4 @@ def reach_keepers(session: Session) -> None:
     )
 
 
-def _nexus_database(directory: str | None) -> str | None:
-    """The path of the Nexus database in ``directory``, None where there is none."""
-    if directory is None:
-        return None
-    try:
-        names = os.listdir(directory)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        problem = (error.strerror or "unreadable").lower()
-        raise ConfigError(
-            "nexus_data_dir",
-            f"{directory} cannot be read: {problem}; whether Nexus has data decides whether a new"
-            " root key may be drawn",
-        ) from None
-    return os.path.join(directory, _NEXUS_DATABASE) if _NEXUS_DATABASE in names else None
-
-
-__all__ = ["inquire_of_nexus", "reach_keepers", "take_standing"]
+__all__ = ["cluster_of", "inquire_of_nexus", "reach_keepers", "take_standing"]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     Cause,
     GuardRefusal,
     Phase,
+    StateUnusable,
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._guard import (
     Decision,
@@ -21,10 +23,14 @@ from ansible_collections.dayzero.spike.plugins.module_utils._guard import (
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import Cluster, Record
 from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Nexus, Verdict
+from ansible_collections.dayzero.spike.plugins.module_utils._nexus_data import Database
 from ansible_collections.dayzero.spike.plugins.module_utils._root_key import Token
 
 URL = "https://nexus:8553"
-DATABASE = "/var/lib/nexus/spike.db"
+DATABASE = Database("/var/lib/nexus/data/spike.db")
+HIDDEN = Database("/var/lib/nexus/data/spike.db", "permission denied")
+DATABASES = (None, DATABASE, HIDDEN)
+ELSEWHERE = "/run/spike-bootstrap/root-key-0123456789abcdef"
 CLUSTER = Cluster(("https://k1", "https://k2", "https://k3"), 2, "circl-1.6.2")
 OTHERS = {
     "keepers": Cluster(("https://k1", "https://k3", "https://k2"), 2, "circl-1.6.2"),
@@ -50,7 +56,7 @@ class Case(NamedTuple):
     record: str
     key: str
     nexus: Nexus
-    database: str | None
+    database: Database | None
 
     def standing(self) -> Standing:
         record = RECORDS[self.record]
@@ -75,7 +81,7 @@ def _possible(case: Case) -> bool:
 
 CASES = [
     case
-    for case in itertools.starmap(Case, itertools.product(RECORDS, KEYS, Nexus, (None, DATABASE)))
+    for case in itertools.starmap(Case, itertools.product(RECORDS, KEYS, Nexus, DATABASES))
     if _possible(case)
 ]
 
@@ -116,7 +122,7 @@ def refusal(case: Case) -> GuardRefusal:
 
 
 def test_the_table_holds_every_possible_case() -> None:
-    assert len(CASES) == (1 * 3 + 6 * 2) * len(Nexus) * 2 - 2
+    assert len(CASES) == ((1 * 3 + 6 * 2) * len(Nexus) - 1) * len(DATABASES)
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -152,11 +158,34 @@ def test_not_even_force_changes_the_settings_of_a_cluster_that_nexus_proves(
         decide(standing, force=True)
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_no_key_is_sent_beside_that_of_another_unfinished_run(force: bool) -> None:
+    for case in CASES:
+        standing = dataclasses.replace(case.standing(), begun_elsewhere=ELSEWHERE)
+        decision = decided(case, force=force)
+        begins = decision is Decision.DRAW or (
+            decision is Decision.RESUME and case.record == "no record"
+        )
+        if begins:
+            with pytest.raises(StateUnusable, match="Rerun bootstrap with that state_dir") as error:
+                decide(standing, force=force)
+            assert ELSEWHERE in error.value.message
+        elif decision is not None:
+            assert decide(standing, force=force) is decision
+
+
+def test_the_documentation_of_force_is_named_only_where_force_would_help() -> None:
+    for case in CASES:
+        if case.key == "other cluster's key":
+            named = "documentation of force" in refusal(case).message
+            assert named == (case.nexus is not Nexus.PROVED), case
+
+
 @pytest.mark.parametrize("nexus", [Nexus.NOT_READY, Nexus.UNREACHABLE], ids=lambda n: n.value)
 def test_a_kept_key_without_a_journal_is_not_sent_beside_a_database(nexus: Nexus) -> None:
     case = Case("no record", "its key", nexus, DATABASE)
     assert refusal(case).code == "state_already_initialized"
-    assert DATABASE in refusal(case).message
+    assert DATABASE.path in refusal(case).message
     assert decided(case, force=True) is Decision.DRAW
     # Without the database it goes on, and so it does with it where Nexus has this very key.
     assert decided(case._replace(database=None), force=False) is Decision.RESUME
@@ -195,6 +224,7 @@ def test_a_refusal_is_one_line_with_its_phase_and_a_remedy(case: Case) -> None:
     assert "\n" not in error.message
     assert error.message.endswith(".")
     remedies = ("Correct", "Put ", "compare", "Look at", "Start", "Restart", "Running with force")
+    remedies += ("Let the running user", "rerun bootstrap")
     assert any(remedy in error.message for remedy in remedies), error.message
 
 
@@ -226,6 +256,18 @@ def test_a_refusal_is_one_line_with_its_phase_and_a_remedy(case: Case) -> None:
             id="another key than ours",
         ),
         pytest.param(
+            Case("unfinished", "its key", Nexus.OTHER_KEY, None),
+            "state_already_initialized",
+            [
+                URL,
+                "holds another root key than the unfinished run's",
+                "Nothing was sent",
+                "restart neither it nor a keeper until",
+                "move its database away, restart the keepers, start Nexus and rerun bootstrap",
+            ],
+            id="another key than the unfinished run's",
+        ),
+        pytest.param(
             Case("no record", "no key", Nexus.UNCLEAR, None),
             "state_not_ready",
             [URL, "no clear answer (its words)", "Nothing was sent", "lite backend"],
@@ -252,8 +294,14 @@ def test_a_refusal_is_one_line_with_its_phase_and_a_remedy(case: Case) -> None:
         pytest.param(
             Case("no record", "no key", Nexus.UNREACHABLE, DATABASE),
             "state_already_initialized",
-            [DATABASE, "Nothing was sent", "Start Nexus", "move the database away"],
+            [DATABASE.path, "Nothing was sent", "Start Nexus", "move the database away"],
             id="a database",
+        ),
+        pytest.param(
+            Case("no record", "no key", Nexus.UNREACHABLE, HIDDEN),
+            "state_already_initialized",
+            ["nexus_data_dir", HIDDEN.path, "permission denied", "nothing was sent", "setfacl"],
+            id="what may be a database",
         ),
         pytest.param(
             Case("no record", "other cluster's key", Nexus.NOT_READY, None),
@@ -314,7 +362,9 @@ def test_other_settings_are_put_back_for_the_reason_that_there_is(
     verdict = Verdict(Nexus.NOT_READY, "its words")
     with pytest.raises(GuardRefusal) as caught:
         decide(Standing(CLUSTER, URL, record, None, verdict, None), force=False)
-    assert caught.value.message.endswith(f"nothing was sent. {way_on}")
+    assert caught.value.message.endswith(
+        f"nothing was sent. {way_on} If this is another cluster, give it a state_dir of its own."
+    )
 
 
 @pytest.mark.parametrize("differs", OTHERS)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
 from ansible_collections.dayzero.spike.plugins.module_utils._journal import (
     Cluster,
     Journal,
@@ -102,7 +101,7 @@ def bootstrap(memory: Memory, key: RootKey, sent: list[str]) -> None:
 
 
 def test_at_first_nothing_is_remembered(host: Host) -> None:
-    assert host.memory().recall() == Remembered(None, None, None)
+    assert host.memory().recall(CLUSTER) == Remembered(None)
 
 
 def test_the_key_is_kept_before_the_journal_is_written(host: Host) -> None:
@@ -123,7 +122,7 @@ def test_the_journal_says_finished_before_the_key_is_removed(host: Host) -> None
 def test_finishing_a_second_time_does_not_write_the_journal(host: Host) -> None:
     memory = host.memory()
     memory.finish(memory.begin(RootKey.draw(), CLUSTER))
-    record = host.memory().recall().record
+    record = host.memory().recall(CLUSTER).record
     assert record is not None
     steps = Steps()
     host.memory(steps).finish(record)
@@ -134,7 +133,7 @@ def test_an_unfinished_run_is_remembered_with_its_key(host: Host) -> None:
     key = RootKey.draw()
     record = host.memory().begin(key, CLUSTER)
     host.memory().note(record.with_delivered([2]))
-    remembered = host.memory().recall()
+    remembered = host.memory().recall(CLUSTER)
     assert remembered.record == Record(CLUSTER, record.token, frozenset({2}))
     assert same_key(remembered, key)
     assert remembered.key_for == CLUSTER.fingerprint()
@@ -144,21 +143,21 @@ def test_a_finished_run_is_remembered_without_its_key(host: Host) -> None:
     memory = host.memory()
     record = memory.begin(RootKey.draw(), CLUSTER)
     memory.finish(record)
-    assert host.memory().recall() == Remembered(record.as_finished(), None, None)
+    assert host.memory().recall(CLUSTER) == Remembered(record.as_finished())
     assert os.listdir(host.runtime_dir) == []
 
 
 def test_after_a_reboot_the_record_is_there_and_the_key_is_not(host: Host) -> None:
     record = host.memory().begin(RootKey.draw(), CLUSTER)
     host.key_file.unlink()
-    assert host.memory().recall() == Remembered(record, None, None)
+    assert host.memory().recall(CLUSTER) == Remembered(record)
 
 
 def test_a_key_without_a_journal_is_remembered(host: Host) -> None:
     key = RootKey.draw()
     host.memory().begin(key, CLUSTER)
     (host.state_dir / "journal.json").unlink()
-    remembered = host.memory().recall()
+    remembered = host.memory().recall(CLUSTER)
     assert remembered.record is None
     assert same_key(remembered, key)
     assert remembered.key_for == CLUSTER.fingerprint()
@@ -168,15 +167,25 @@ def test_a_key_that_is_not_the_journals_is_not_remembered(host: Host) -> None:
     record = host.memory().begin(RootKey.draw(), CLUSTER)
     with RootKey.draw() as other:
         host.pending().save(other, CLUSTER.fingerprint())
-    assert host.memory().recall() == Remembered(record, None, None)
+    assert host.memory().recall(CLUSTER) == Remembered(record)
 
 
 def test_without_a_state_directory_only_a_key_can_be_remembered(host: Host) -> None:
     key = RootKey.draw()
     host.memory().begin(key, CLUSTER)
-    remembered = Memory(None, host.pending()).recall()
+    remembered = Memory(None, host.pending()).recall(CLUSTER)
     assert remembered.record is None
     assert same_key(remembered, key)
+
+
+def test_a_key_can_be_kept_in_a_directory_that_is_made_after_looking(host: Host) -> None:
+    key = RootKey.draw()
+    pending = PendingKey(None, str(host.runtime_dir), str(host.state_dir))
+    memory = Memory(Journal(host.state, str(host.state_dir)), pending)
+    assert memory.recall(CLUSTER) == Remembered(None)
+    memory.keep_keys_in(host.runtime)
+    memory.begin(key, CLUSTER)
+    assert same_key(host.memory().recall(CLUSTER), key)
 
 
 def test_clusters_that_share_a_runtime_directory_leave_each_others_keys_alone(host: Host) -> None:
@@ -184,28 +193,28 @@ def test_clusters_that_share_a_runtime_directory_leave_each_others_keys_alone(ho
     record = host.memory().begin(key, CLUSTER)
     with new_host(host.runtime_dir) as other:
         memory = other.memory()
-        assert memory.recall() == Remembered(None, None, None)
+        assert memory.recall(OTHER_CLUSTER) == Remembered(None)
         begun = memory.begin(others, OTHER_CLUSTER)
-        assert same_key(other.memory().recall(), others)
-        assert same_key(host.memory().recall(), key)
+        assert same_key(other.memory().recall(OTHER_CLUSTER), others)
+        assert same_key(host.memory().recall(CLUSTER), key)
         memory.finish(begun)
-        assert other.memory().recall() == Remembered(begun.as_finished(), None, None)
-    remembered = host.memory().recall()
+        assert other.memory().recall(OTHER_CLUSTER) == Remembered(begun.as_finished())
+    remembered = host.memory().recall(CLUSTER)
     assert (remembered.record, same_key(remembered, key)) == (record, True)
 
 
-def test_a_cluster_that_another_state_directory_has_not_finished_gets_no_second_key(
+def test_a_cluster_that_another_state_directory_has_not_finished_is_remembered(
     host: Host,
 ) -> None:
     first = host.memory()
     record = first.begin(RootKey.draw(), CLUSTER)
     with new_host(host.runtime_dir) as other:
-        with pytest.raises(StateUnusable, match="Rerun bootstrap with that state_dir") as caught:
-            other.memory().begin(RootKey.draw(), CLUSTER)
-        assert str(host.key_file) in caught.value.message
-        assert other.memory().recall() == Remembered(None, None, None)
+        waiting = Remembered(None, begun_elsewhere=str(host.key_file))
+        assert other.memory().recall(CLUSTER) == waiting
+        assert other.memory().recall(OTHER_CLUSTER) == Remembered(None)
+        assert first.recall(CLUSTER).begun_elsewhere is None
         first.finish(record)
-        assert other.memory().begin(RootKey.draw(), CLUSTER).cluster == CLUSTER
+        assert other.memory().recall(CLUSTER) == Remembered(None)
 
 
 def test_a_new_key_for_other_settings_replaces_the_one_that_was_kept(host: Host) -> None:
@@ -213,7 +222,7 @@ def test_a_new_key_for_other_settings_replaces_the_one_that_was_kept(host: Host)
     new = RootKey.draw()
     host.memory().begin(new, OTHER_CLUSTER)
     assert os.listdir(host.runtime_dir) == [host.key_file.name]
-    assert same_key(host.memory().recall(), new)
+    assert same_key(host.memory().recall(CLUSTER), new)
 
 
 def _rehearsed() -> list[str]:
@@ -232,7 +241,7 @@ def test_a_crash_anywhere_leaves_all_that_a_rerun_needs(host: Host, crash_at: in
     key, sent = RootKey.draw(), list[str]()
     with pytest.raises(Crash):
         bootstrap(host.memory(Steps(crash_at)), key, sent)
-    remembered = host.memory().recall()
+    remembered = host.memory().recall(CLUSTER)
     record = remembered.record
     if sent:
         assert record is not None
@@ -249,10 +258,10 @@ def test_a_rerun_after_any_crash_ends_finished_and_without_a_key(host: Host, cra
     with pytest.raises(Crash):
         bootstrap(host.memory(Steps(crash_at)), RootKey.draw(), [])
     memory = host.memory()
-    remembered = memory.recall()
+    remembered = memory.recall(CLUSTER)
     record = remembered.record or memory.begin(remembered.key or RootKey.draw(), CLUSTER)
     memory.finish(record)
-    after = host.memory().recall()
+    after = host.memory().recall(CLUSTER)
     assert after.record is not None
     assert after.record.finished
     assert os.listdir(host.runtime_dir) == []
@@ -266,7 +275,7 @@ def test_a_crash_while_a_new_key_replaces_a_finished_one_mixes_no_two(
     bootstrap(host.memory(), old, [])
     with pytest.raises(Crash):
         host.memory(Steps(crash_at)).begin(new, CLUSTER)
-    remembered = host.memory().recall()
+    remembered = host.memory().recall(CLUSTER)
     assert remembered.record is not None
     if old.opens(remembered.record.token):
         assert remembered.key is None

@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether SPIKE Nexus has a database on this host.
+
+Source: SPIKE, internal/config/fs (the data directory) and the sqlite backend's default options.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+# Nexus keeps its data in SPIKE_NEXUS_DATA_DIR/data. Both that directory and the variable's own
+# value are understood: whoever takes one for the other must not be without a guard.
+_PLACES = ("spike.db", os.path.join("data", "spike.db"))
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of Nexus that is at ``path``, or that may be.
+
+    ``hidden``: why that cannot be known; empty where it is certain.
+    """
+
+    path: str
+    hidden: str = ""
+
+
+def look_for_database(directory: str | None) -> Database | None:
+    """The database of a Nexus with its data in ``directory``; None where there is none."""
+    if directory is None:
+        return None
+    paths = [os.path.join(directory, place) for place in _PLACES]
+    hidden = None
+    for path in paths:
+        try:
+            os.stat(path)
+            return Database(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            hidden = hidden or Database(path, (error.strerror or "unreadable").lower())
+    return hidden
+
+
+__all__ = ["Database", "look_for_database"]
