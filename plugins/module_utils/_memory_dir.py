@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import pwd
 import stat
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ _IN_MEMORY = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}
 _PARENTS = ("/run", "/dev/shm")  # noqa: S108 (checked to be in memory, and private, before use)
 _NAME = "spike-bootstrap"
 _OPTION = "runtime_dir"
+_ON_DISK = "lies on a disk, where the root key would outlive the run"
 _REMEDY = "give a directory on tmpfs, such as /run/spike-bootstrap, that the running user owns"
 
 
@@ -45,11 +47,12 @@ def open_memory_dir(path: str, *, create: bool) -> int | None:
     """Open the private directory ``path`` and return its descriptor, which the caller closes.
 
     It is made, with mode 0700, where ``create`` says so; else a missing one gives None. Raises
-    ConfigError unless it lies in memory, belongs to the running user, is closed to everybody
-    else, and is not a symbolic link.
+    ConfigError unless it lies in memory, or would, belongs to the running user, is closed to
+    everybody else, and is not a symbolic link.
     """
     # A slash at the end would follow the link that O_NOFOLLOW refuses.
     path = os.path.normpath(path)
+    remedy = _REMEDY
     try:
         if create:
             try:
@@ -60,16 +63,20 @@ def open_memory_dir(path: str, *, create: bool) -> int | None:
             return _open_made(path)
         return _open_checked(path)
     except FileNotFoundError:
-        if not create:
+        if _would_be_on_disk(path):
+            problem = _ON_DISK
+        elif not create:
             return None
-        problem = "its parent directory does not exist"
+        else:
+            problem = "its parent directory does not exist"
     except PermissionError:
-        problem = f"permission denied for user id {os.geteuid()}{_whose(path)}"
+        remedy = _whose(path) or _REMEDY
+        problem = f"permission denied for {_user(os.geteuid())}"
     except OSError as error:
         # O_NOFOLLOW and O_DIRECTORY: ELOOP or ENOTDIR for a link, by kernel version.
         linked = os.path.islink(path)
         problem = "it is a symbolic link" if linked else (error.strerror or "unusable").lower()
-    raise ConfigError(_OPTION, f"{path} cannot be used: {problem}; {_REMEDY}")
+    raise ConfigError(_OPTION, f"{path} cannot be used: {problem}; {remedy}")
 
 
 def _open_made(path: str) -> int:
@@ -86,7 +93,34 @@ def _whose(path: str) -> str:
         owner = os.lstat(path).st_uid
     except OSError:
         return ""
-    return f"; it belongs to user id {owner}: let an administrator remove it if it is empty"
+    return _of_another(owner) if owner != os.geteuid() else ""
+
+
+def _of_another(owner: int) -> str:
+    return (
+        f"it belongs to {_user(owner)}, and may hold the key of that user's unfinished run: run the"
+        " task as that user (become_user), or, if no run of that user can have made it, let an"
+        " administrator remove it"
+    )
+
+
+def _user(number: int) -> str:
+    try:
+        return f"{pwd.getpwuid(number).pw_name} (user id {number})"
+    except KeyError:
+        return f"user id {number}"
+
+
+def _would_be_on_disk(path: str) -> bool:
+    try:
+        descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        # Whoever makes the directory will see.
+        return False
+    try:
+        return not _in_memory(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open_checked(path: str) -> int:
@@ -101,9 +135,9 @@ def _open_checked(path: str) -> int:
 def _problem(descriptor: int) -> str:
     status = os.fstat(descriptor)
     if not _in_memory(descriptor):
-        return f"lies on a disk, where the root key would outlive the run; {_REMEDY}"
+        return f"{_ON_DISK}; {_REMEDY}"
     if status.st_uid != os.geteuid():
-        return f"belongs to user id {status.st_uid}, not to the running {os.geteuid()}; {_REMEDY}"
+        return f"is not for {_user(os.geteuid())}: {_of_another(status.st_uid)}"
     if stat.S_IMODE(status.st_mode) & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         return f"is open to others (mode {mode:04o}); close it with chmod 0700"
