@@ -63,9 +63,9 @@ def run(settings: Settings, tools: Tools, report: RunReport, *, check: bool) -> 
     """
     with ExitStack() as resources:
         session = Session(settings, tools, report, resources)
-        _Run(session, check).run()
-    # Nothing is left to do that could still fail.
-    session.enter(Phase.DONE)
+        end = _Run(session, check).run()
+    # Only now: nothing is left to do that could still fail.
+    session.enter(end)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class _Run:
         self.report = session.report
         self.check = check
 
-    def run(self) -> None:
+    def run(self) -> Phase:
+        """Returns the phase in which it ended."""
         # A run that has nothing to send needs no runtime_dir, which after a reboot may be one that
         # only an administrator can make.
         needed = not self.check and self.settings.svid_source == "spire_agent"
@@ -100,8 +101,7 @@ class _Run:
         plan = self._plan(memory)
         record = plan.remembered.record
         if plan.nothing_to_send:
-            self._finish(memory, record)
-            return
+            return self._finish(memory, record)
         if memory_dir is None and not self.check:
             memory.keep_keys_in(self.session.open_memory_dir(create=True))
         resume = plan.decision is Decision.RESUME
@@ -121,11 +121,10 @@ class _Run:
             self.session.enter(Phase.GUARD)
             plan = self._plan(memory)
             if plan.nothing_to_send:
-                self._finish(memory, plan.remembered.record)
-                return
+                return self._finish(memory, plan.remembered.record)
         if self.check:
             self.report.changed = True
-            return
+            return Phase.REACH
         key = plan.remembered.key
         # Only force draws a key beside a Nexus that has another.
         replaced = not resume and plan.standing.verdict.nexus is Nexus.OTHER_KEY
@@ -144,10 +143,10 @@ class _Run:
         record = self._deliver(key, memory, record, spared)
         if not self.settings.verify:
             self.report.proof_skipped(self.session.runtime_dir, replaced=replaced)
-            return
+            return Phase.DONE
         self.session.enter(Phase.VERIFY)
         self._verify(record.token)
-        self._finish(memory, record)
+        return self._finish(memory, record)
 
     def _plan(self, memory: Memory) -> _Plan:
         remembered = memory.recall(cluster_of(self.settings))
@@ -223,11 +222,12 @@ class _Run:
                 code=_NEXUS_CODES.get(inquiry.verdict.nexus),
             )
 
-    def _finish(self, memory: Memory, record: Record | None) -> None:
+    def _finish(self, memory: Memory, record: Record | None) -> Phase:
         assert record is not None
         if not self.check:
             memory.finish(record)
         self.report.already_delivered(record.delivered)
+        return Phase.DONE
 
 
 class _DeliveryLog:

@@ -46,9 +46,9 @@ def default_memory_dir(parents: Sequence[str] = _PARENTS) -> str:
 def open_memory_dir(path: str, *, create: bool) -> int | None:
     """Open the private directory ``path`` and return its descriptor, which the caller closes.
 
-    It is made, with mode 0700, where ``create`` says so; else a missing one gives None. Raises
-    ConfigError unless it lies in memory, or would, belongs to the running user, is closed to
-    everybody else, and is not a symbolic link.
+    It is made, with mode 0700, where ``create`` says so; else one that is missing and could be made
+    gives None. Raises ConfigError unless it lies in memory, or would, belongs to the running user,
+    is closed to everybody else, and is not a symbolic link.
     """
     # A slash at the end would follow the link that O_NOFOLLOW refuses.
     path = os.path.normpath(path)
@@ -63,12 +63,9 @@ def open_memory_dir(path: str, *, create: bool) -> int | None:
             return _open_made(path)
         return _open_checked(path)
     except FileNotFoundError:
-        if _would_be_on_disk(path):
-            problem = _ON_DISK
-        elif not create:
+        problem = _problem_of_parent(os.path.dirname(path))
+        if not problem:
             return None
-        else:
-            problem = "its parent directory does not exist"
     except PermissionError:
         remedy = _whose(path) or _REMEDY
         problem = f"permission denied for {_user(os.geteuid())}"
@@ -111,14 +108,16 @@ def _user(number: int) -> str:
         return f"user id {number}"
 
 
-def _would_be_on_disk(path: str) -> bool:
+def _problem_of_parent(path: str) -> str:
     try:
-        descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return "its parent directory does not exist"
     except OSError:
         # Whoever makes the directory will see.
-        return False
+        return ""
     try:
-        return not _in_memory(descriptor)
+        return "" if _in_memory(descriptor) else _ON_DISK
     finally:
         os.close(descriptor)
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
+
 # Nexus keeps its data in SPIKE_NEXUS_DATA_DIR/data. Both that directory and the variable's own
 # value are understood: whoever takes one for the other must not be without a guard.
 _PLACES = ("spike.db", os.path.join("data", "spike.db"))
@@ -29,9 +31,14 @@ class Database:
 
 
 def look_for_database(directory: str | None) -> Database | None:
-    """The database of a Nexus with its data in ``directory``; None where there is none."""
+    """The database of a Nexus with its data in ``directory``; None where there is none.
+
+    Raises ConfigError where that is no directory.
+    """
     if directory is None:
         return None
+    if os.path.isfile(directory):
+        raise ConfigError("nexus_data_dir", f"{directory} is a file; give Nexus's data directory")
     paths = [os.path.join(directory, place) for place in _PLACES]
     hidden = None
     for path in paths:

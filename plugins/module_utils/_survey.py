@@ -44,8 +44,12 @@ def cluster_of(settings: Settings) -> Cluster:
 
 
 def take_standing(session: Session, remembered: Remembered) -> Standing:
-    """How the cluster stands, given what an earlier run left; asks Nexus, within 5 seconds."""
+    """How the cluster stands, given what an earlier run left; asks Nexus, within 5 seconds.
+
+    Raises ConfigError where ``nexus_data_dir`` is no directory.
+    """
     settings = session.settings
+    database = look_for_database(settings.nexus_data_dir)
     return Standing(
         cluster=cluster_of(settings),
         nexus_api_url=settings.nexus_api_url,
@@ -53,7 +57,7 @@ def take_standing(session: Session, remembered: Remembered) -> Standing:
         pending_for=remembered.key_for,
         begun_elsewhere=remembered.begun_elsewhere,
         verdict=_probe(session, remembered),
-        database=look_for_database(settings.nexus_data_dir),
+        database=database,
     )
 
 

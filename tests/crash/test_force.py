@@ -41,12 +41,14 @@ def test_a_forced_run_tells_that_nexus_still_has_its_old_key_and_both_ways_on(
     forced = bootstrapped.run(force=True).result
     assert (forced["phase"], forced["code"]) == ("verify", "crypto_cipher_verification_failed")
     assert forced["msg"] == (
-        "The keepers have their shards of the new root key, and Nexus at"
-        f" {bootstrapped.nexus.url} still has the key that it had before. To change to the new one,"
-        " stop Nexus, move its database away, restart the keepers, start Nexus, and rerun"
-        " bootstrap: it goes on with the new key. To keep the old one and its data, restart"
-        " nothing until Nexus has sent the keepers its own shards again"
-        " (SPIKE_NEXUS_KEEPER_UPDATE_INTERVAL, 5m by default)."
+        f"All shards are delivered, but Nexus at {bootstrapped.nexus.url} has another root key than"
+        " theirs: Nexus holds another root key. It had it before this run, or made it with shards"
+        " of an earlier run that were still in its memory, or somebody else bootstraps the same"
+        " cluster. If Nexus has data that is wanted, restart neither it nor a keeper until it has"
+        " sent the keepers its own shards again (SPIKE_NEXUS_KEEPER_UPDATE_INTERVAL, 5m by"
+        " default); then the cluster is whole and needs no bootstrap. If not, stop Nexus, move its"
+        " database away, restart the keepers, start Nexus and rerun bootstrap: it goes on with the"
+        " key of the unfinished run."
     )
 
 

@@ -48,6 +48,13 @@ def _all_was_lost(cluster: World) -> None:
     cluster.restart_everything()
 
 
+def _key_was_lost(cluster: World) -> None:
+    _interrupted_at_keeper_3(cluster)
+    cluster.reboot()
+    assert cluster.run().result["code"] == "root_key_missing"
+    cluster.restart_everything()
+
+
 def _delivered_unverified(cluster: World) -> None:
     assert cluster.run(verify=False).result["phase"] == "done"
     assert cluster.nexus.wait_initialised()
@@ -107,6 +114,14 @@ SCENARIOS = [
         prepare=_all_was_lost,
         options={"force": True},
         refusals=frozenset({"state_not_ready"}),
+    ),
+    # A key and a journal of two runs lie side by side for a moment.
+    Scenario(
+        "a forced run over a lost key",
+        prepare=_key_was_lost,
+        sandbox={"threshold": 3},
+        options={"force": True},
+        refusals=frozenset({"root_key_missing"}),
     ),
     Scenario(
         "then the host reboots",

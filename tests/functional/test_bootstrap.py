@@ -223,9 +223,9 @@ def test_before_there_is_a_key_in_memory_core_dumps_are_forbidden(
     run = run_directly(options, environment=host.environment, prelude=_WATCH_KEYS)
     assert (run.result["phase"], run.result["resumed"]) == ("done", resumed)
     at_first, *with_keys = run.stderr.splitlines()
-    # The guard's question to Nexus is sealed under a key as well, where there is no other.
+    # The guard's two questions to Nexus are sealed under keys as well, where there is no other.
     assert at_first.startswith("1 ")
-    assert with_keys == ["0 0 0"] * (1 if resumed else 2)
+    assert with_keys == ["0 0 0"] * (1 if resumed else 3)
 
 
 def break_journal(host: Host) -> None:
@@ -254,8 +254,8 @@ def test_a_journal_that_cannot_be_written_after_the_proof_ends_the_run_there(
 ) -> None:
     host = make_host({"nexus": {"delay": "1s"}})
     with host.start() as started:
-        # The guard asked once; now every keeper has its shard, and that is in the journal.
-        assert host.sandbox.nexus.stats.wait_for(lambda stats: stats.verify_requests > 1)
+        # The guard asked twice; now every keeper has its shard, and that is in the journal.
+        assert host.sandbox.nexus.stats.wait_for(lambda stats: stats.verify_requests > 2)
         break_journal(host)
         result = started.finish().result
     assert_whole(result)

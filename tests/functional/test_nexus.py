@@ -6,13 +6,19 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import NEXUS_0_8_0
 from ansible_collections.dayzero.spike.tests.support.ansible_run import run_through_ansible
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
-from ansible_collections.dayzero.spike.tests.support.module_run import ModuleRun, assert_whole
+from ansible_collections.dayzero.spike.tests.support.module_run import (
+    ModuleRun,
+    assert_whole,
+    run_directly,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -127,9 +133,9 @@ def test_a_nexus_that_never_comes_up_is_told_of_after_the_delivery(host: Host) -
     requests = "1 request" if nexus["attempts"] == 1 else f"{nexus['attempts']} requests"
     assert run.result["msg"] == (
         f"All shards are delivered, but Nexus at {host.sandbox.nexus.url} did not prove the root"
-        f" key within 1500ms ({requests}): connection refused. Check that Nexus runs and has the"
-        " same keepers in SPIKE_NEXUS_KEEPER_PEERS, and rerun bootstrap: it goes on with the same"
-        " key."
+        f" key within 1500ms ({requests}): connection refused. Check that Nexus runs, that it has"
+        " the same keepers in SPIKE_NEXUS_KEEPER_PEERS, and that nexus_api_url is its address, and"
+        " rerun bootstrap: it goes on with the same key."
     )
     root_key = host.root_key(1, 2)
 
@@ -152,8 +158,8 @@ def test_without_verify_the_proof_is_left_out_and_the_guard_is_not(host: Host) -
     result = host.run(verify=False).result
     assert_whole(result)
     assert (result["phase"], result["changed"]) == ("done", True)
-    # The guard's probe, and nothing after the delivery.
-    assert host.sandbox.nexus.stats.verify_requests == 1
+    # The guard's two questions, and nothing after the delivery.
+    assert host.sandbox.nexus.stats.verify_requests == 2
     nexus = result["nexus"]
     assert (nexus["state"], nexus["attempts"]) == ("skipped", 1)
     assert nexus["detail"] == skipped(host)
@@ -283,3 +289,117 @@ def test_the_database_does_not_keep_an_unfinished_run_from_ending(host: Host) ->
     assert host.sandbox.nexus.data_dir.joinpath("spike.db").exists()
     result = host.run(nexus_data_dir=data_dir).result
     assert (result["phase"], result["nexus"]["state"]) == ("done", "ready")
+
+
+def test_spikes_own_setting_of_the_data_directory_guards_the_database_too(host: Host) -> None:
+    # SPIKE_NEXUS_DATA_DIR, below which Nexus makes its directory.
+    (host.directory / "data").mkdir()
+    (host.directory / "data" / "spike.db").touch()
+    run = host.run(nexus_data_dir=str(host.directory))
+    assert_refused(host, run, "state_already_initialized")
+    assert f"{host.directory}/data/spike.db" in run.result["msg"]
+
+
+def reruns_while_keeper_3_is_slow(host: Host, meanwhile: Callable[[], None]) -> ModuleRun:
+    """A forced run that reaches keeper 3 only after ``meanwhile``."""
+    slow = host.sandbox.keepers[2]
+    slow.inject({"delay": "60s", "when": "reach"})
+    reached = slow.stats.reach_requests
+    with host.start(
+        force=True,
+        keeper_timeout="20s",
+        keeper_max_retries=90,
+        keeper_retry_initial_interval="200ms",
+        keeper_retry_max_interval="200ms",
+    ) as started:
+        assert slow.stats.wait_for(lambda stats: stats.reach_requests > reached)
+        meanwhile()
+        slow.heal()
+        return started.finish()
+
+
+def test_a_nexus_that_comes_up_while_keepers_are_reached_keeps_its_key(host: Host) -> None:
+    host.run()
+    key = host.root_key(1, 2)
+    host.sandbox.nexus.stop()
+
+    def nexus_recovers() -> None:
+        host.sandbox.nexus.start()
+        assert host.sandbox.nexus.wait_initialised()
+
+    run = reruns_while_keeper_3_is_slow(host, nexus_recovers)
+    assert_whole(run.result)
+    assert (run.result["phase"], run.result["changed"]) == ("done", False)
+    assert host.shard_requests() == 3
+    assert host.nexus_holds(key)
+
+
+def test_a_nexus_that_comes_up_with_a_key_nobody_told_of_is_not_overwritten(
+    make_host: Callable[..., Host],
+) -> None:
+    # The first question meets something that is no Nexus yet.
+    host = make_host({"nexus": {"plain_http": True, "failures": 1}})
+    host.sandbox.nexus.hold(OTHER_KEY)
+    run = host.run(verify=False)
+    assert_whole(run.result)
+    assert (run.result["phase"], run.result["code"]) == ("guard", "state_already_initialized")
+    assert host.shard_requests() == 0
+
+
+def test_an_unfinished_run_beside_another_key_is_told_both_ways_on(host: Host) -> None:
+    host.sandbox.nexus.stop()
+    host.run(verify=False)
+    host.sandbox.nexus.hold(OTHER_KEY)
+    host.sandbox.nexus.start()
+    run = host.run()
+    assert_refused(host, run, "state_already_initialized", sent_before=3)
+    assert "holds another root key than the unfinished run's" in run.result["msg"]
+    assert "restart neither it nor a keeper until it has sent" in run.result["msg"]
+    assert "nothing needs to be done" not in run.result["msg"]
+
+
+def run_where_only_an_administrator_makes(path: str, host: Host) -> ModuleRun:
+    """Run as a user who may not make ``path``; the kernel would let root."""
+    prelude = f"""
+import os
+mkdir = os.mkdir
+def refuse(path, *arguments, **named):
+    if path == {path!r}:
+        raise PermissionError(13, "Permission denied")
+    mkdir(path, *arguments, **named)
+os.mkdir = refuse
+"""
+    options = host.options(runtime_dir=path)
+    return run_directly(options, environment=host.environment, prelude=prelude)
+
+
+def test_a_finished_cluster_needs_no_runtime_dir_after_a_reboot(host: Host) -> None:
+    host.run()
+    run = run_where_only_an_administrator_makes(str(host.runtime_dir / "gone"), host)
+    assert_whole(run.result)
+    assert (run.result["phase"], run.result["changed"]) == ("done", False)
+
+
+def test_a_run_that_draws_a_key_misses_its_runtime_dir_before_it_reaches_anybody(
+    host: Host,
+) -> None:
+    run = run_where_only_an_administrator_makes(str(host.runtime_dir / "gone"), host)
+    assert_whole(run.result)
+    assert (run.result["phase"], run.result["option"]) == ("config", "runtime_dir")
+    assert "permission denied" in run.result["msg"]
+    assert [keeper.stats.connections for keeper in host.sandbox.keepers] == [0, 0, 0]
+
+
+def test_deliveries_are_noted_while_another_keeper_hangs(host: Host) -> None:
+    hanging = host.sandbox.keepers[2]
+    hanging.inject({"delay": "60s", "when": "deliver"})
+    with host.start(keeper_timeout="30s", keeper_max_retries=1):
+        journal = host.state_dir / "journal.json"
+        give_up = time.monotonic() + 10
+        noted: list[int] = []
+        # Nobody tells when a file is replaced.
+        while noted != [1, 2] and time.monotonic() < give_up:
+            if journal.exists():
+                noted = json.loads(journal.read_text())["delivered"]
+            hanging.stats.wait_for(lambda stats: False, 0.05)
+        assert noted == [1, 2]

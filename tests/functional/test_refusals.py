@@ -267,12 +267,12 @@ def test_a_runtime_dir_that_was_made_on_a_disk_is_not_left_there(
     assert not path.exists()
 
 
-def test_a_nexus_data_dir_that_cannot_be_read_is_refused_before_nexus_is_asked(host: Host) -> None:
+def test_a_nexus_data_dir_that_is_a_file_is_refused_before_nexus_is_asked(host: Host) -> None:
     path = host.directory / "spike.db"
     path.touch()
     run = host.run(nexus_data_dir=str(path))
     assert_refused(host, run, "nexus_data_dir", "config")
-    assert f"{path} cannot be read: not a directory" in run.result["msg"]
+    assert f"{path} is a file" in run.result["msg"]
 
 
 def test_a_runtime_dir_that_is_a_link_is_refused(host: Host) -> None:

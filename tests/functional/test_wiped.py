@@ -91,47 +91,47 @@ def run_here(host: Host, step: Callable[[str], None] = lambda name: None, **chan
 def test_a_run_that_succeeds_wipes_its_key_and_its_shards(host: Host, secrets: Secrets) -> None:
     run_here(host)
     assert host.nexus_holds(host.root_key(1, 2))
-    # The key that the guard's question to Nexus is sealed under is one as well.
-    secrets.assert_wiped(keys=2, shards=3)
+    # The keys that the guard's two questions to Nexus are sealed under are keys as well.
+    secrets.assert_wiped(keys=3, shards=3)
 
 
 def test_a_run_that_leaves_its_key_for_the_next_wipes_its_own_copy(
     host: Host, secrets: Secrets
 ) -> None:
     run_here(host, verify=False)
-    secrets.assert_wiped(keys=2, shards=3)
+    secrets.assert_wiped(keys=3, shards=3)
 
 
 def test_a_run_that_goes_on_with_a_key_wipes_what_it_read(host: Host, secrets: Secrets) -> None:
     host.sandbox.nexus.stop()
     run_here(host, verify=False)
-    first = list(secrets.were[1:])
+    first = list(secrets.were[2:])
     host.sandbox.nexus.start()
     run_here(host)
     # The same key and the same shards, read again and made again.
-    assert secrets.were[len(first) + 1 :] == first
-    secrets.assert_wiped(keys=3, shards=6)
+    assert secrets.were[len(first) + 2 :] == first
+    secrets.assert_wiped(keys=4, shards=6)
 
 
 def test_a_delivery_that_fails_wipes_the_key_and_the_shards(host: Host, secrets: Secrets) -> None:
     host.sandbox.keepers[1].inject({"status": 503, "when": "deliver"})
     with pytest.raises(KeepersFailed):
         run_here(host, keeper_timeout="200ms")
-    secrets.assert_wiped(keys=2, shards=3)
+    secrets.assert_wiped(keys=3, shards=3)
 
 
 def test_a_shard_that_nobody_answers_is_wiped_as_well(host: Host, secrets: Secrets) -> None:
     host.sandbox.keepers[1].inject({"delay": "60s", "when": "deliver"})
     with pytest.raises(KeepersFailed):
         run_here(host, keeper_timeout="300ms")
-    secrets.assert_wiped(keys=2, shards=3)
+    secrets.assert_wiped(keys=3, shards=3)
 
 
 def test_a_proof_that_fails_wipes_the_key_and_the_shards(host: Host, secrets: Secrets) -> None:
     host.sandbox.nexus.stop()
     with pytest.raises(NexusFailed):
         run_here(host, init_verification_timeout="200ms")
-    secrets.assert_wiped(keys=2, shards=3)
+    secrets.assert_wiped(keys=3, shards=3)
 
 
 def test_a_key_that_was_read_for_a_run_that_is_refused_is_wiped(
@@ -141,7 +141,7 @@ def test_a_key_that_was_read_for_a_run_that_is_refused_is_wiped(
     run_here(host, verify=False)
     with pytest.raises(GuardRefusal):
         run_here(host, verify=False, shamir_threshold=3)
-    secrets.assert_wiped(keys=3, shards=3)
+    secrets.assert_wiped(keys=4, shards=3)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
@@ -159,4 +159,4 @@ def test_a_run_that_an_exception_ends_wipes_the_key_and_the_shards(
 
     with pytest.raises(error):
         run_here(host, fail)
-    secrets.assert_wiped(keys=2, shards=shards)
+    secrets.assert_wiped(keys=3, shards=shards)

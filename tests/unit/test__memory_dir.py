@@ -156,9 +156,10 @@ def test_a_file_is_refused(memory: Path, create: bool) -> None:
     assert "cannot be used: not a directory" in refusal_for_another(memory / "file", create=create)
 
 
-def test_a_directory_without_a_parent_is_refused(memory: Path) -> None:
+@pytest.mark.parametrize("create", [True, False])
+def test_a_directory_without_a_parent_is_refused(memory: Path, create: bool) -> None:
     assert "its parent directory does not exist" in refusal_for_another(
-        memory / "a" / "b", create=True
+        memory / "a" / "b", create=create
     )
 
 
