@@ -95,7 +95,10 @@ _HINTS = {
         "Check that keeper_peers points at SPIKE Keepers themselves, without a path or a proxy, and"
         " look at the keeper's log."
     ),
-    Cause.BAD_RESPONSE: "Look at the keeper's log: it took the request and did not answer it.",
+    Cause.BAD_RESPONSE: (
+        "Look at the keeper's log, and check that it is one: what came back is no answer of a"
+        " keeper's."
+    ),
     Cause.RESPONSE_TIMEOUT: (
         "The keeper took the request and is too slow, or hangs: look at its log and load, or raise"
         " keeper_timeout."

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,21 +18,30 @@ from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._descriptio
     describe,
     inventory,
 )
-from ansible_collections.dayzero.spike.tests.support.ansible_run import PlaybookRun, run_day_zero
+from ansible_collections.dayzero.spike.tests.support.ansible_run import (
+    PlaybookRun,
+    run_day_zero,
+    run_program,
+)
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
 from ansible_collections.dayzero.spike.tests.support.module_run import assert_whole
 
 pytestmark = pytest.mark.slow
 
 
-def day_zero(host: Host, *arguments: str, **group_vars: Any) -> PlaybookRun:
-    """Run the playbook; ``group_vars`` are those of the group ``all``."""
-    written = inventory(describe(host.sandbox, host.state_dir, host.runtime_dir))
+def inventory_of(host: Host, **group_vars: Any) -> Path:
+    """Write the inventory; ``group_vars`` are those of the group ``all``."""
     path = host.directory / "inventory" / "hosts.yml"
-    (path.parent / "group_vars").mkdir(parents=True)
-    path.write_text(written)
+    (path.parent / "group_vars").mkdir(parents=True, exist_ok=True)
+    path.write_text(inventory(describe(host.sandbox, host.state_dir, host.runtime_dir)))
     # A JSON text is a YAML text.
     (path.parent / "group_vars" / "all.yml").write_text(json.dumps(group_vars))
+    return path
+
+
+def day_zero(host: Host, *arguments: str, **group_vars: Any) -> PlaybookRun:
+    """Run the playbook."""
+    path = inventory_of(host, **group_vars)
     return run_day_zero(
         path, *arguments, environment=host.environment, kept=host.directory / "results"
     )
@@ -102,6 +113,7 @@ def test_a_failure_shows_one_table_of_all_keepers_and_then_the_message(
     ]
     for pattern, row in zip(table, rows[heading:]):
         assert re.fullmatch(pattern, row)
+    assert "This run has sent no shard." in rows
     assert "Failed to reach 2 of 3 keepers:" in run.output
 
 
@@ -126,3 +138,41 @@ def test_a_check_of_the_playbook_sends_nothing(host: Host) -> None:
     (result,) = run.results
     assert (result["phase"], result["changed"]) == ("reach", True)
     assert host.shard_requests() == 0
+
+
+def test_the_status_playbook_tells_of_the_same_cluster_and_changes_nothing(host: Host) -> None:
+    path = inventory_of(host)
+    arguments = ("--inventory", str(path), "dayzero.spike.status")
+    before = run_program("ansible-playbook", *arguments, environment=host.environment)
+    assert before.returncode == 0, before.stdout
+    assert "Fresh: no run is remembered here" in before.stdout
+    assert not host.state_dir.exists()
+    assert day_zero(host).returncode == 0
+    after = run_program("ansible-playbook", *arguments, environment=host.environment)
+    assert "Finished: Nexus proves the root key." in after.stdout
+    for keeper in host.sandbox.keepers:
+        assert f"{keeper.id}     {keeper.url}  reached" in after.stdout
+    assert "changed=0" in after.stdout
+
+
+def test_a_limit_that_leaves_out_the_bootstrap_host_is_refused(host: Host) -> None:
+    run = day_zero(host, "--limit", "spike_keepers")
+    assert run.returncode == 2
+    assert "--limit leaves out bootstrap, the bootstrap host" in run.output
+    assert run.results == []
+
+
+def test_a_module_that_is_killed_is_told_of_in_words(host: Host) -> None:
+    # Its own Python ends as if it had been killed.
+    python = host.directory / "python3"
+    script = [
+        "#!/bin/sh",
+        'case "$*" in *spike_bootstrap*) kill -9 $$;; esac',
+        f'exec {sys.executable} "$@"',
+    ]
+    python.write_text("\n".join(script))
+    python.chmod(0o755)
+    run = day_zero(host, "-e", f"ansible_python_interpreter={python}")
+    assert run.returncode == 2
+    assert "The module ended without a result (exit status 137, Killed): it was" in run.output
+    assert "It goes on where that run ended." in run.output

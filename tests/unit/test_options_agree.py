@@ -63,6 +63,8 @@ DEFAULTS = yaml.safe_load(DEFAULTS_TEXT)
 UNSET = set(re.findall(rf"^# ({PREFIX}\w+):$", DEFAULTS_TEXT, re.MULTILINE))
 TASKS = yaml.safe_load((ROLE / "tasks" / "module.yml").read_text())
 PASSED = TASKS[0]["dayzero.spike.spike_bootstrap"]
+STATUS_TASKS = yaml.safe_load((ROLE / "tasks" / "ask.yml").read_text())
+PASSED_TO_STATUS = STATUS_TASKS[0]["dayzero.spike.spike_bootstrap_info"]
 SETTINGS_FILE = dict(
     re.findall(r"^(\w+)=(.*)$", (ROLE / "templates" / "bootstrap.env.j2").read_text(), re.MULTILINE)
 )
@@ -121,6 +123,14 @@ def test_the_role_has_a_variable_for_each_option():
 
 def test_the_role_passes_every_option_to_the_module():
     assert set(PASSED) == set(DOCUMENTED)
+
+
+def test_the_role_asks_for_a_status_with_the_same_options_as_the_same_user():
+    assert {option: PASSED[option] for option in SHARED} == PASSED_TO_STATUS
+    for keyword in ("become", "become_user"):
+        assert STATUS_TASKS[0][keyword] == TASKS[0][keyword]
+    entry_points = ROLE_SPEC["argument_specs"]
+    assert entry_points["status"]["options"] == entry_points["main"]["options"]
 
 
 def test_every_variable_in_the_defaults_is_in_the_roles_argument_spec():
