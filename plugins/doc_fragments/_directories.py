@@ -29,12 +29,15 @@ options:
     version_added: 0.1.0
   nexus_data_dir:
     description:
-      - Data directory of SPIKE Nexus, where it is on the target host. When given and it holds a
-        Nexus database, drawing a new key is refused, and so is going on with a kept key whose
-        journal is gone. Finishing an unfinished run that has its journal is not. Not looked at by
-        default.
+      - Data directory of SPIKE Nexus, where it is on the target host. Its E(SPIKE_NEXUS_DATA_DIR),
+        or the directory V(data) that Nexus makes below that. When given and it holds a Nexus
+        database, drawing a new key is refused, and so is going on with a kept key whose journal is
+        gone. Finishing an unfinished run that has its journal is not. Not looked at by default.
       - Worth giving wherever possible. A Nexus that restarts and finds no shards answers as a new
         one does, and only its database tells that there is something to lose.
+      - Nexus closes its directory to other users. Where the running user may not look for the
+        database, drawing a new key is refused as well. To be able to, it needs the right to search
+        the directories, for example by C(setfacl -m u:spike-bootstrap:x) on each.
       - A directory that does not exist counts as one without a database, because on a fresh host
         Nexus has not made it yet. A path with a typing error therefore guards nothing.
     type: path

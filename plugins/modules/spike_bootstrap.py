@@ -40,8 +40,8 @@ attributes:
     support: full
     details:
       - Everything up to reaching all keepers is really done, so an unreachable keeper fails a
-        check as it fails a run. No key is drawn, no shard is sent, and RV(ignore:changed) is what
-        a real run would say.
+        check as it fails a run, and where a run would contact none a check does not either. No key
+        is drawn, no shard is sent, and RV(ignore:changed) is what a real run would say.
   diff_mode:
     description: Says what was changed, or in C(check_mode) would be, in C(diff_mode).
     support: full
@@ -144,7 +144,7 @@ EXAMPLES = r"""
     svid_cert: /run/spiffe/svid.pem
     svid_key: /run/spiffe/svid_key.pem
     svid_bundle: /run/spiffe/bundle.pem
-    nexus_data_dir: /var/lib/spike/data
+    nexus_data_dir: /var/lib/spike
   become: true
   become_user: spike-bootstrap
 
@@ -330,9 +330,9 @@ nexus:
       sample: https://localhost:8553
     state:
       description:
-        - V(ready), it proved the root key; V(not_ready), it has none yet; V(unreachable), it did
-          not answer; V(other_key), it has another key; V(skipped), the run ended before it was
-          asked, or O(verify=false) left out its proof.
+        - V(ready), it proved the root key; V(not_ready), it has none yet; V(unreachable), it gave
+          no answer that tells, see RV(nexus.detail); V(other_key), it has another key; V(skipped),
+          the run ended before it was asked, or O(verify=false) left out its proof.
         - Without a proof, too, it is C(other_key) where a forced run has left Nexus with the key
           that it had before.
       returned: always
@@ -340,7 +340,7 @@ nexus:
       choices: [ready, not_ready, unreachable, other_key, skipped]
       sample: ready
     attempts:
-      description: Number of times that Nexus was asked.
+      description: Number of times that Nexus was asked, in the phase that asked it last.
       returned: always
       type: int
       sample: 3

@@ -125,7 +125,7 @@ EXAMPLES = r"""
   module_defaults:
     group/dayzero.spike.cluster:
       keeper_peers: "{{ spike_keeper_urls }}"
-      nexus_data_dir: /var/lib/spike/data
+      nexus_data_dir: /var/lib/spike
   become: true
   become_user: spike-bootstrap
   block:
@@ -210,8 +210,8 @@ journal:
       sample: [1]
     pending_key:
       description:
-        - Whether the key of an unfinished run is kept in O(runtime_dir) and is the journal's. The
-          key itself is never shown.
+        - Whether the key of an unfinished run is kept in O(runtime_dir), and is the journal's where
+          there is one. The key itself is never shown.
       returned: always
       type: bool
       sample: true
@@ -357,7 +357,7 @@ nexus:
       choices: [ready, not_ready, unreachable, other_key, skipped]
       sample: ready
     attempts:
-      description: Number of times that Nexus was asked.
+      description: Number of times that Nexus was asked, in the phase that asked it last.
       returned: always
       type: int
       sample: 3
