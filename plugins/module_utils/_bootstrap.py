@@ -80,6 +80,27 @@ class _Plan:
     def nothing_to_send(self) -> bool:
         return self.decision in (Decision.NOTHING, Decision.FINISH)
 
+    @property
+    def resume(self) -> bool:
+        return self.decision is Decision.RESUME
+
+    @property
+    def delivered(self) -> frozenset[int]:
+        """Who is known to have taken a shard of the key that is gone on with."""
+        record = self.remembered.record
+        return record.delivered if record is not None and self.resume else frozenset()
+
+    @property
+    def spared(self) -> frozenset[int]:
+        """Who is not sent it again.
+
+        Whoever took a shard may have lost it since, in a restart: as long as Nexus has no key
+        everybody gets the same shard again, which is harmless. A Nexus that has the key looks
+        after the keepers itself.
+        """
+        proved = self.standing.verdict.nexus is Nexus.PROVED
+        return self.delivered if proved else frozenset()
+
 
 class _Run:
     def __init__(self, session: Session, check: bool) -> None:
@@ -90,6 +111,32 @@ class _Run:
 
     def run(self) -> Phase:
         """Returns the phase in which it ended."""
+        memory = self._prepare()
+        plan = self._plan(memory)
+        if not plan.nothing_to_send:
+            plan = self._reach(memory, plan)
+        if plan.nothing_to_send:
+            return self._finish(memory, plan.remembered.record)
+        if self.check:
+            self.report.changed = True
+            return Phase.REACH
+        key, record = self._take_key(memory, plan)
+        self.report.resumed = plan.resume
+
+        self.session.enter(Phase.DELIVER)
+        record = self._deliver(key, memory, record, plan.spared)
+        if not self.settings.verify:
+            # Only force draws a key beside a Nexus that has another.
+            replaced = plan.standing.verdict.nexus is Nexus.OTHER_KEY
+            self.report.proof_skipped(self.session.runtime_dir, replaced=replaced)
+            return Phase.DONE
+        self.session.enter(Phase.VERIFY)
+        self._verify(record.token)
+        return self._finish(memory, record)
+
+    # -- what a run stands on
+
+    def _prepare(self) -> Memory:
         # A run that has nothing to send needs no runtime_dir, which after a reboot may be one that
         # only an administrator can make.
         needed = not self.check and self.settings.svid_source == "spire_agent"
@@ -97,65 +144,14 @@ class _Run:
         self.session.enter(Phase.IDENTITY)
         self.session.take_identity(scratch_dir=self.session.scratch_dir(memory_dir))
         self.session.enter(Phase.GUARD)
-        memory = self._open_memory(memory_dir)
-        plan = self._plan(memory)
-        record = plan.remembered.record
-        if plan.nothing_to_send:
-            return self._finish(memory, record)
-        if memory_dir is None and not self.check:
-            memory.keep_keys_in(self.session.open_memory_dir(create=True))
-        resume = plan.decision is Decision.RESUME
-        # Whoever took a shard may have lost it since, in a restart: as long as Nexus has no key
-        # everybody gets the same shard again, which is harmless. A Nexus that has the key looks
-        # after the keepers itself.
-        proved = plan.standing.verdict.nexus is Nexus.PROVED
-        spared = record.delivered if record and resume and proved else frozenset()
-        self.report.already_delivered(record.delivered if record and resume else spared)
+        return self._open_memory(memory_dir)
 
-        self.session.enter(Phase.REACH)
-        reach_keepers(self.session)
-        self.report.already_delivered(spared)
-        if not resume:
-            # Keepers were given time, so this may have taken long: a Nexus that has come up with
-            # its key meanwhile, or that did not answer once, must not lose it to a new one.
-            self.session.enter(Phase.GUARD)
-            plan = self._plan(memory)
-            if plan.nothing_to_send:
-                return self._finish(memory, plan.remembered.record)
-        if self.check:
-            self.report.changed = True
-            return Phase.REACH
-        key = plan.remembered.key
-        # Only force draws a key beside a Nexus that has another.
-        replaced = not resume and plan.standing.verdict.nexus is Nexus.OTHER_KEY
-        if key is None or not resume:
-            key = RootKey.draw()
-            self.session.guard_key(key)
-            record = None
-        self.report.resumed = resume
-        if record is None:
-            record = memory.begin(key, plan.standing.cluster)
-        else:
-            # Whoever is sent a shard again has one only when it has answered again.
-            record = replace(record, delivered=spared)
-
-        self.session.enter(Phase.DELIVER)
-        record = self._deliver(key, memory, record, spared)
-        if not self.settings.verify:
-            self.report.proof_skipped(self.session.runtime_dir, replaced=replaced)
-            return Phase.DONE
-        self.session.enter(Phase.VERIFY)
-        self._verify(record.token)
-        return self._finish(memory, record)
-
-    def _plan(self, memory: Memory) -> _Plan:
+    def _plan(self, memory: Memory, asked: float = 0.0) -> _Plan:
         remembered = memory.recall(cluster_of(self.settings))
         if remembered.key is not None:
             self.session.guard_key(remembered.key)
-        standing = take_standing(self.session, remembered)
+        standing = take_standing(self.session, remembered, asked=asked)
         return _Plan(remembered, standing, decide(standing, force=self.settings.force))
-
-    # -- what a run stands on
 
     def _open_memory(self, memory_dir: int | None) -> Memory:
         session, settings, tools = self.session, self.settings, self.session.tools
@@ -175,6 +171,33 @@ class _Run:
         return Memory(journal, pending)
 
     # -- keepers
+
+    def _reach(self, memory: Memory, plan: _Plan) -> _Plan:
+        """Reach every keeper; the plan afterwards."""
+        if not plan.resume and not self.check:
+            # Whoever cannot keep a key is to know before any keeper does.
+            memory.keep_keys_in(self.session.open_memory_dir(create=True))
+        self.report.already_delivered(plan.delivered)
+        self.session.enter(Phase.REACH)
+        reach_keepers(self.session)
+        self.report.already_delivered(plan.spared)
+        if plan.resume:
+            return plan
+        # Keepers were given time, so this may have taken long: a Nexus that has come up with its
+        # key meanwhile, or that did not answer once, must not lose it to a new one.
+        self.session.enter(Phase.GUARD)
+        return self._plan(memory, asked=self.report.nexus_elapsed)
+
+    def _take_key(self, memory: Memory, plan: _Plan) -> tuple[RootKey, Record]:
+        key, record = plan.remembered.key, plan.remembered.record
+        if key is None or not plan.resume:
+            key = RootKey.draw()
+            self.session.guard_key(key)
+            record = None
+        if record is None:
+            return key, memory.begin(key, plan.standing.cluster)
+        # Whoever is sent a shard again has one only when it has answered again.
+        return key, replace(record, delivered=plan.spared)
 
     def _deliver(
         self, key: RootKey, memory: Memory, record: Record, spared: frozenset[int]

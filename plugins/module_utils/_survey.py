@@ -27,8 +27,10 @@ from ansible_collections.dayzero.spike.plugins.module_utils._root_key import Roo
 from ansible_collections.dayzero.spike.plugins.module_utils._session import Session
 from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer, Settings
 
-# The guard's question to Nexus, before anything is sent, takes no longer.
+# The guard's questions to Nexus, before anything is sent, take no longer together; but each is
+# given as long as an answer can be expected to take.
 _PROBE_SECONDS = 5.0
+_LEAST_PROBE_SECONDS = 1.0
 
 _NEXUS_STATES = {
     Nexus.PROVED: NexusState.READY,
@@ -43,10 +45,11 @@ def cluster_of(settings: Settings) -> Cluster:
     return Cluster(keepers, settings.shamir_threshold, settings.share_scheme)
 
 
-def take_standing(session: Session, remembered: Remembered) -> Standing:
+def take_standing(session: Session, remembered: Remembered, *, asked: float = 0.0) -> Standing:
     """How the cluster stands, given what an earlier run left; asks Nexus, within 5 seconds.
 
-    Raises ConfigError where ``nexus_data_dir`` is no directory.
+    ``asked`` are the seconds that an earlier question took, and they count; one second is left for
+    this one in any case. Raises ConfigError where ``nexus_data_dir`` is no directory.
     """
     settings = session.settings
     database = look_for_database(settings.nexus_data_dir)
@@ -56,12 +59,12 @@ def take_standing(session: Session, remembered: Remembered) -> Standing:
         record=remembered.record,
         pending_for=remembered.key_for,
         begun_elsewhere=remembered.begun_elsewhere,
-        verdict=_probe(session, remembered),
+        verdict=_probe(session, remembered, max(_PROBE_SECONDS - asked, _LEAST_PROBE_SECONDS)),
         database=database,
     )
 
 
-def _probe(session: Session, remembered: Remembered) -> Verdict:
+def _probe(session: Session, remembered: Remembered, seconds: float) -> Verdict:
     if remembered.record is not None:
         token = remembered.record.token
     elif remembered.key is not None:
@@ -74,7 +77,7 @@ def _probe(session: Session, remembered: Remembered) -> Verdict:
     inquiry = inquire_of_nexus(
         session,
         token,
-        session.within(_PROBE_SECONDS),
+        session.within(seconds),
         enough=lambda verdict: verdict.nexus is not Nexus.UNCLEAR,
     )
     return inquiry.verdict
