@@ -65,13 +65,13 @@ def _good_run() -> None:
     _expect(output, r"Sending shard to keeper 3 at \S+ \(attempt 1/5\)", "the attempts")
     _expect(output, r"Keepers: 3 delivered\.", "that all keepers have their shard")
     _expect(output, r"Nexus at \S+ ready", "that Nexus is ready")
-    _expect(output, r"changed=1 .*failed=0", "a change and no failure")
+    _expect(output, r"bootstrap +: \S+ changed=1 .*?failed=0", "a change and no failure")
 
 
 def _rerun() -> None:
     _title("The same again: Nexus proves the key, nothing is sent")
     output = _day_zero("up", {})
-    _expect(output, r"changed=0 .*failed=0", "that nothing changed")
+    _expect(output, r"bootstrap +: \S+ changed=0 .*?failed=0", "that nothing changed")
 
 
 def _keeper_down() -> None:

@@ -55,9 +55,9 @@ class Standing:
 def decide(standing: Standing, *, force: bool) -> Decision:
     """What to do; raises GuardRefusal, which says why and what the operator does.
 
-    ``force`` turns a refusal into a new key, and changes nothing else: an unfinished run that can
-    go on does so, and a cluster whose Nexus proves its key is never overwritten. Nor does it let a
-    key be sent beside that of another unfinished run: this is a StateUnusable.
+    ``force`` turns a refusal into a new key, or into going on with an unfinished run's where there
+    is one, and changes nothing else: a cluster whose Nexus proves its key is never overwritten. Nor
+    does it let a key be sent beside that of another unfinished run: this is a StateUnusable.
     """
     decision = _decision(standing, force)
     begins = decision is Decision.DRAW or (decision is Decision.RESUME and standing.record is None)
@@ -74,11 +74,12 @@ def decide(standing: Standing, *, force: bool) -> Decision:
 def _decision(standing: Standing, force: bool) -> Decision:
     refusal = _refusal(standing)
     proved = standing.verdict.nexus is Nexus.PROVED
-    if refusal is not None:
-        if force and not proved:
-            return Decision.DRAW
-        raise refusal
     record = standing.record
+    if refusal is not None:
+        if not force or proved:
+            raise refusal
+        # A third key would only add to what can be mixed.
+        return Decision.RESUME if _has_its_key(standing) else Decision.DRAW
     if record is None:
         return Decision.DRAW if standing.pending_for is None else Decision.RESUME
     if record.finished:
@@ -87,6 +88,17 @@ def _decision(standing: Standing, force: bool) -> Decision:
     if proved and (complete or standing.pending_for is None):
         return Decision.FINISH
     return Decision.RESUME
+
+
+def _has_its_key(standing: Standing) -> bool:
+    """Whether there is an unfinished run of this very cluster that can go on."""
+    record, now = standing.record, standing.cluster
+    return (
+        record is not None
+        and not record.finished
+        and record.cluster == now
+        and standing.pending_for == now.fingerprint()
+    )
 
 
 def _refusal(standing: Standing) -> GuardRefusal | None:

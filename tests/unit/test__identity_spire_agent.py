@@ -171,17 +171,21 @@ def test_a_federated_bundle_that_nobody_names_belongs_to_the_domain_in_its_certi
     assert identity.bundles["other.org"] == certificates_from_pem(other.bundle_pem())
 
 
+@pytest.mark.timing
 def test_a_command_that_never_ends_is_killed_with_its_children(host: Host) -> None:
     host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
     # The pipe is open for as long as one of the two processes lives.
     alive = host.files.parent / "alive"
     os.mkfifo(alive)
     reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    # Without another writer, one that never came to open it would pass for one that lives.
+    writer = os.open(alive, os.O_WRONLY)
     try:
         host.install(f'cp {host.files}/* "$9"; exec 3>{alive}; sleep 60 & sleep 60')
         started = time.monotonic()
         error = host.refusal("0.5s")
         assert 0.4 < time.monotonic() - started < 0.5 + SLACK
+        os.close(writer)
         readable, _, _ = select.select([reader], [], [], 5)
         assert readable, "a process of the command is still alive"
         assert os.read(reader, 1) == b""

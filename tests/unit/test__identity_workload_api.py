@@ -132,6 +132,7 @@ def workload_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "workload-api"]
 
 
+@pytest.mark.timing
 def test_an_agent_that_never_answers_costs_its_timeout_and_no_more() -> None:
     with WorkloadApi(fault=Fault.SILENT) as agent:
         started = time.monotonic()
@@ -145,6 +146,7 @@ def test_an_agent_that_never_answers_costs_its_timeout_and_no_more() -> None:
     assert "did not answer within 0.5s" in error.message
 
 
+@pytest.mark.timing
 def test_a_socket_that_accepts_and_says_nothing_costs_the_timeout_and_no_more(
     short_directory: Path,
 ) -> None:

@@ -274,7 +274,7 @@ def test_a_faulty_keeper_is_known_by_its_cause(
     keeper: SandboxKeeper, to_sandbox: Transport, fault: dict, cause: Cause, final: bool
 ) -> None:
     keeper.inject(fault)
-    failure = failure_of(lambda: reach(to_sandbox, Keeper(1, keeper.url), attempt(0.3)))
+    failure = failure_of(lambda: reach(to_sandbox, Keeper(1, keeper.url), attempt(1.5)))
     assert (failure.cause, failure.final) == (cause, final)
     assert keeper.shard is None
 

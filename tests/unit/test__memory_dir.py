@@ -129,7 +129,15 @@ def test_a_slash_at_the_end_changes_nothing(memory: Path) -> None:
     os.close(descriptor)
 
 
-@pytest.mark.parametrize("mode", [0o750, 0o705, 0o701, 0o710, 0o777, 0o1777])
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_directory_that_is_everybodys_is_refused_and_not_to_be_closed(
+    memory: Path, mode: int
+) -> None:
+    memory.chmod(mode)
+    assert f"is everybody's (mode {mode:04o}); " in refusal_for_another(memory, create=True)
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o705, 0o701, 0o710])
 def test_a_directory_that_is_open_to_others_is_refused(memory: Path, mode: int) -> None:
     memory.chmod(mode)
     assert refusal(memory, create=True) == (

@@ -132,6 +132,7 @@ def test_when_nothing_is_left_the_phase_and_the_time_are_told(
     assert caught.value.phase is None
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("whole", "own", "shown"),
     [("300ms", "30s", "the whole run's 300ms"), ("30s", "300ms", "300ms")],

@@ -15,7 +15,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
     SpiffeId,
     parse_trust_domain,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SEGMENTS = st.from_regex(r"[a-zA-Z0-9._-]{1,20}", fullmatch=True).filter(
@@ -99,11 +99,13 @@ def test_an_invalid_id_cannot_be_made_from_parts() -> None:
         SpiffeId("spike.ist", "spike/keeper")
 
 
+@settings(deadline=None)
 @given(DOMAINS, PATHS)
 def test_every_id_that_the_grammar_allows_survives_the_round_trip(domain: str, path: str) -> None:
     assert SpiffeId.parse(f"spiffe://{domain}{path}") == SpiffeId(domain, path)
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet="spike:/.%A \n", max_size=30).map("spiffe://".__add__))
 def test_any_text_is_either_an_id_to_the_letter_or_refused_in_one_line(text: str) -> None:
     refusal = None

@@ -55,7 +55,7 @@ class Host:
             "shamir_threshold": sandbox.threshold,
             "shamir_shares": None,
             "share_scheme": sandbox.scheme,
-            "keeper_timeout": "0.4s",
+            "keeper_timeout": "20s",
             "keeper_max_retries": 2,
             "keeper_retry_initial_interval": "0.1s",
             "keeper_retry_max_interval": "1s",

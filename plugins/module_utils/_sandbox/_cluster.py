@@ -264,8 +264,9 @@ class Sandbox:
                 if number in parsed:
                     node.inject(parsed[number])
                 node.start()
-            self._acceptor.call_later(lifetime_seconds, self._expire)
             self._started = started.pop_all()
+            # Last: whatever expires is closed by what has been started.
+            self._acceptor.call_later(lifetime_seconds, self._expire)
 
     def __enter__(self) -> Sandbox:
         return self

@@ -92,12 +92,12 @@ class Port:
         for _ in range(_FILL_LIMIT):
             filler = socket.socket(self._family, socket.SOCK_STREAM)
             filler.settimeout(_FILL_SECONDS)
+            # Kept even if it seems to be in vain: one that was only slow has a place in the queue.
+            self._fillers.append(filler)
             try:
                 filler.connect((self.address, self.number))
             except socket.timeout:
-                filler.close()
                 return
-            self._fillers.append(filler)
         raise SandboxError("this system completes connections that nobody accepts: no blackhole")
 
 

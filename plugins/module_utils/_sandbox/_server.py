@@ -229,11 +229,14 @@ class Server:
             open_ = misbehave(fault, connection, lambda: self._service.answer(request, peer))
             return open_ and request.keep_alive
         response = self._service.answer(request, peer)
-        # In this order: a client that has the answer must not get one more healthy connection.
         ending = self._begin_after_reach() if step is Step.REACH else {}
-        connection.send(response.encode())
+        ends = ending.pop(connection, None) is not None
+        # Before the answer: a client that has it must not get one more healthy connection.
         _end(ending)
-        return request.keep_alive and connection not in ending
+        connection.send(response.encode())
+        if ends:
+            connection.abort()
+        return request.keep_alive and not ends
 
     def _begin_after_reach(self) -> dict[Connection, threading.Thread]:
         """Begin a fault that waited for this request; return the connections that it ends."""

@@ -258,6 +258,7 @@ def test_a_cluster_that_cannot_be_is_refused_and_leaves_no_thread(
     assert set(threading.enumerate()) <= threads
 
 
+@pytest.mark.timing
 def test_a_hundred_keepers_start_in_well_under_a_second(make: Callable[..., Sandbox]) -> None:
     started = time.monotonic()
     sandbox = make(keepers=100, threshold=51)
