@@ -31,16 +31,21 @@ def default_memory_dir(parents: Sequence[str] = _PARENTS) -> str:
     Raises ConfigError where none does.
     """
     for parent in parents:
-        try:
-            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            if _in_memory(descriptor):
-                return os.path.join(parent, _NAME)
-        finally:
-            os.close(descriptor)
+        if lies_in_memory(parent):
+            return os.path.join(parent, _NAME)
     raise ConfigError(_OPTION, f"none of {', '.join(parents)} lies in memory; {_REMEDY}")
+
+
+def lies_in_memory(path: str) -> bool:
+    """Whether ``path`` is a directory on tmpfs or ramfs that the running user can open."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _in_memory(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_memory_dir(path: str, *, create: bool) -> int | None:
@@ -109,17 +114,11 @@ def _user(number: int) -> str:
 
 
 def _problem_of_parent(path: str) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    if not os.path.isdir(path):
         return "its parent directory does not exist"
-    except OSError:
-        # Whoever makes the directory will see.
-        return ""
-    try:
-        return "" if _in_memory(descriptor) else _ON_DISK
-    finally:
-        os.close(descriptor)
+    # Of one that may not be read, whoever makes the directory will see.
+    known = os.access(path, os.R_OK)
+    return _ON_DISK if known and not lies_in_memory(path) else ""
 
 
 def _open_checked(path: str) -> int:
@@ -160,4 +159,4 @@ def _file_system_magic(descriptor: int) -> int:
     return int.from_bytes(buffer.raw[:width], sys.byteorder) & 0xFFFFFFFF
 
 
-__all__ = ["default_memory_dir", "open_memory_dir"]
+__all__ = ["default_memory_dir", "lies_in_memory", "open_memory_dir"]

@@ -33,7 +33,7 @@ attributes:
     platforms: linux
     support: full
 requirements:
-  - cryptography >= 3.4
+  - cryptography 3.4.8 or later
 options:
   state:
     description:
@@ -243,7 +243,7 @@ bootstrap:
       type: str
     runtime_dir:
       description:
-        - An empty directory in memory for the key of an unfinished run; V(none) where neither
+        - An empty directory in memory for the key of an unfinished run; V(null) where neither
           C(/run) nor C(/dev/shm) lies in memory and may be written to.
       type: str
   sample:

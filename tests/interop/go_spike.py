@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
+from ansible_collections.dayzero.spike.tests.support.directories import memory_directory
 
 # gospike ends when its stdin does; one that has not by then is killed.
 _END_SECONDS = 10
@@ -203,7 +203,7 @@ class GoSpike:
     def _serve(self) -> dict[str, Any]:
         # gospike has read the files when it answers.
         with memory_directory() as directory:
-            bundle = Path(directory) / "bundle.pem"
+            bundle = directory / "bundle.pem"
             bundle.write_bytes(self._authority.bundle_pem())
             return self._talk.ask(
                 {
@@ -218,15 +218,10 @@ class GoSpike:
                 }
             )
 
-    def _svid(self, directory: str, role: str) -> dict[str, str]:
+    def _svid(self, directory: Path, role: str) -> dict[str, str]:
         svid = self._authority.issue(f"spiffe://{self._authority.trust_domain}/spike/{role}")
         cert, key = self._authority.write(directory, role, svid)
         return {"cert": str(cert), "key": str(key)}
-
-
-def memory_directory() -> tempfile.TemporaryDirectory[str]:
-    """Make a directory for private keys, in memory where the system offers it."""
-    return tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
 
 
 def _cluster_state(answer: dict[str, Any]) -> ClusterState:
@@ -244,5 +239,4 @@ __all__ = [
     "GoSpikeError",
     "KeeperState",
     "NexusState",
-    "memory_directory",
 ]

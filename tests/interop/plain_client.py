@@ -18,7 +18,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority 
     Authority,
     IssuedSvid,
 )
-from ansible_collections.dayzero.spike.tests.interop.go_spike import memory_directory
+from ansible_collections.dayzero.spike.tests.support.directories import memory_directory
 
 _SECONDS = 10
 

@@ -6,13 +6,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +20,6 @@ from ansible_collections.dayzero.spike.tests.support.module_run import (
     StartedRun,
     run_directly,
 )
-
-_MEMORY = ("tmpfs", "ramfs")
 
 
 class Host:
@@ -118,16 +112,4 @@ def file_system_of(path: Path) -> str:
     return done.stdout.strip()
 
 
-@contextlib.contextmanager
-def memory_directory() -> Iterator[Path]:
-    """A private directory in memory."""
-    parents = [path for path in (Path("/dev/shm"), Path("/run")) if os.access(path, os.W_OK)]
-    parent = next(path for path in parents if file_system_of(path) in _MEMORY)
-    directory = Path(tempfile.mkdtemp(prefix="spike-bootstrap-test-", dir=parent))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
-__all__ = ["Host", "file_system_of", "memory_directory"]
+__all__ = ["Host", "file_system_of"]

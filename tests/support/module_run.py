@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 60
 
 Result = dict[str, Any]
 
-_ALWAYS = {"changed", "phase", "failed_keepers", "keepers", "nexus", "resumed", "log"}
+ALWAYS = {"changed", "phase", "failed_keepers", "keepers", "nexus", "resumed", "log"}
 _ON_FAILURE = {"failed", "msg", "code"}
 _OF_A_KEEPER = {"id", "url", "state", "attempts", "elapsed", "cause", "detail", "hint"}
 _OF_NEXUS = {"url", "state", "attempts", "elapsed", "detail"}
@@ -155,7 +155,7 @@ def run_directly(
 
 def assert_whole(result: Result) -> None:
     """The result has every field that it must have at its end, and no other."""
-    expected = set(_ALWAYS)
+    expected = set(ALWAYS)
     if result.get("failed"):
         expected |= _ON_FAILURE
     if result["failed_keepers"]:
@@ -183,6 +183,7 @@ def files_below(*directories: Path) -> dict[str, bytes]:
 
 
 __all__ = [
+    "ALWAYS",
     "MODULE",
     "PATIENCE_SECONDS",
     "ModuleRun",

@@ -31,6 +31,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     ConfigError,
     DayZeroError,
 )
+from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import lies_in_memory
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import (
     Sandbox,
     check_plan,
@@ -303,24 +304,10 @@ def _publish(directory: Path, arguments: dict[str, Any], sandbox: Sandbox) -> No
 def _make_runtime_dir() -> Path | None:
     """Make a private directory in memory, or None where there is no place for one."""
     for base in ("/run", "/dev/shm"):  # noqa: S108
-        if _in_memory(base):
+        if lies_in_memory(base):
             with contextlib.suppress(OSError):
                 return Path(tempfile.mkdtemp(prefix="spike-sandbox-", dir=base))
     return None
-
-
-def _in_memory(path: str) -> bool:
-    # proc(5), /proc/[pid]/mountinfo: the device is the third field, the type follows a dash.
-    try:
-        device = os.stat(path).st_dev
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return False
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    types = {
-        line.partition(" - ")[2].split(" ")[0] for line in lines if line.split(" ")[2] == wanted
-    }
-    return bool(types) and types <= {"tmpfs", "ramfs"}
 
 
 __all__ = ["Outcome", "start", "stop"]
