@@ -137,7 +137,7 @@ def _problem(descriptor: int) -> str:
     if status.st_uid != os.geteuid():
         return f"is not for {_user(os.geteuid())}: {_of_another(status.st_uid)}"
     mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o002:
+    if mode & stat.S_ISVTX or mode & 0o007 == 0o007:
         return f"is everybody's (mode {mode:04o}); {_REMEDY}"
     if mode & 0o077:
         return f"is open to others (mode {mode:04o}); close it with chmod 0700"
