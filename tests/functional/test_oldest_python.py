@@ -19,7 +19,11 @@ import pytest
 from ansible_collections.dayzero.spike.tests.support.ansible_run import run_through_ansible
 from ansible_collections.dayzero.spike.tests.support.fault_cases import CASES, inject
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
-from ansible_collections.dayzero.spike.tests.support.module_run import ModuleRun, assert_whole
+from ansible_collections.dayzero.spike.tests.support.module_run import (
+    PATIENCE_SECONDS,
+    ModuleRun,
+    assert_whole,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +112,26 @@ def test_the_oldest_python_gives_a_cluster_its_key(
     assert (run.result["phase"], run.result["changed"]) == ("done", True)
     assert host.nexus_holds(host.root_key(1, 2))
     assert run_on_oldest().result["changed"] is False
+
+
+# Where the end of a wait of no time was missed, queue.SimpleQueue waited for ever after 4000 to
+# 100 000 such waits (CPython 3.9 and 3.10).
+_WAITS = """
+from ansible_collections.dayzero.spike.plugins.module_utils._workers import Workers
+for _ in range(300_000):
+    Workers().next_result(0.0)
+"""
+
+
+def test_the_oldest_python_never_waits_for_ever_where_it_should_not_wait(
+    oldest_python: Path,
+) -> None:
+    subprocess.run(
+        [str(oldest_python), "-c", _WAITS],
+        check=True,
+        timeout=PATIENCE_SECONDS,
+        env={**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
+    )
 
 
 @pytest.mark.parametrize("step", ["reach", "deliver"])
