@@ -69,8 +69,9 @@ def open_memory_dir(path: str, *, create: bool) -> int | None:
         return _open_checked(path)
     except FileNotFoundError:
         problem = _problem_of_parent(os.path.dirname(path))
-        if not problem:
+        if not problem and not create:
             return None
+        problem = problem or "it was removed a moment ago"
     except PermissionError:
         remedy = _whose(path) or _REMEDY
         problem = f"permission denied for {_user(os.geteuid())}"

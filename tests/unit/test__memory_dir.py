@@ -123,6 +123,16 @@ def test_a_link_is_refused_however_it_is_written(memory: Path, create: bool, end
     assert "it is a symbolic link" in refusal_for_another(f"{memory}/link{ending}", create=create)
 
 
+def test_a_directory_that_is_gone_again_when_it_is_needed_is_refused(
+    memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(path: str, mode: int) -> None:
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "mkdir", too_late)
+    assert "it was removed a moment ago" in refusal_for_another(memory / "new", create=True)
+
+
 def test_a_slash_at_the_end_changes_nothing(memory: Path) -> None:
     descriptor = open_memory_dir(f"{memory}/new/", create=True)
     assert descriptor is not None
