@@ -1,6 +1,10 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 # The front door. Everything that a target needs it installs into .venv; nothing else is touched.
 
-.PHONY: help demo test check lint clean
+.PHONY: help demo test test-long test-hosts check lint generate galaxy sanity matrix release clean
 .DEFAULT_GOAL := help
 
 # The first of these that is new enough for ansible-core 2.19 and really runs (a pyenv shim of a
@@ -12,8 +16,15 @@ READY := .venv/.ready
 
 help:
 	@echo 'make demo   day zero on an embedded SPIKE: a good run, a rerun, a keeper that is down'
-	@echo 'make test   every test, with the linters'
+	@echo 'make test   the tests, with the linters, in under 12 minutes'
+	@echo 'make test-long  the tests that take longer'
+	@echo 'make test-hosts  the tests on real Debian hosts, as root, in under 10 minutes'
 	@echo 'make check  the linters and the fast tests, in under a minute'
+	@echo 'make generate  write what follows from the documentation of the options'
+	@echo 'make galaxy the archive as Galaxy takes it, and its pages, in build/galaxy'
+	@echo 'make sanity ansible-test sanity, by each supported ansible-core'
+	@echo 'make matrix the supported versions of ansible-core, Python and the libraries'
+	@echo 'make release  the changelog of the version in galaxy.yml, or of VERSION=1.1.0'
 	@echo 'make clean  remove what the other targets made'
 
 demo: $(READY)
@@ -22,11 +33,32 @@ demo: $(READY)
 test: $(READY)
 	@.venv/bin/python tests/run.py all
 
+test-long: $(READY)
+	@.venv/bin/python tests/run.py long
+
+test-hosts: $(READY)
+	@.venv/bin/python tests/run.py hosts
+
 check: $(READY)
 	@.venv/bin/python tests/run.py fast
 
 lint: $(READY)
 	@.venv/bin/python tests/run.py lint
+
+generate: $(READY)
+	@.venv/bin/python tools/generate.py
+
+galaxy: $(READY)
+	@.venv/bin/python tests/galaxy.py
+
+sanity: $(READY)
+	@.venv/bin/python tests/sanity.py
+
+matrix: $(READY)
+	@.venv/bin/python tests/matrix.py
+
+release: $(READY)
+	@.venv/bin/python tools/release.py $(VERSION)
 
 $(READY): requirements-dev.txt
 	@test -n "$(PYTHON)" || { \

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,19 @@ def _link_the_collection() -> None:
     except FileExistsError:
         # Another worker was first, or an earlier session.
         assert link.resolve() == _ROOT
+
+
+def _temporary_files_on_disk() -> None:
+    # A state_dir in memory is refused, and /tmp is in memory on Debian 13 and Fedora.
+    from ansible_collections.dayzero.spike.plugins.module_utils._state.memory_dir import (
+        lies_in_memory,
+    )
+
+    if lies_in_memory(tempfile.gettempdir()):
+        directory = _ROOT / "build" / "tmp"
+        directory.mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = str(directory)
+        tempfile.tempdir = None
 
 
 def _clean_environment() -> None:
@@ -48,6 +62,7 @@ def _clean_environment() -> None:
 _link_the_collection()
 _clean_environment()
 sys.path.insert(0, str(_TREE))
+_temporary_files_on_disk()
 
 
 def pytest_report_header() -> str:

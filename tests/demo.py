@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Day zero on an embedded SPIKE: a good run, a rerun, and a keeper that is down.
+"""Day zero on an embedded SPIKE: a good run, a rerun, a keeper that is down, and the drill.
 
 Everything is done as an operator would do it: with the built and installed collection, by its
 playbooks, on sockets of 127.0.0.1.
@@ -46,6 +46,7 @@ def main() -> None:
             _keeper_down()
         finally:
             _stop("down")
+        _drill()
     except DemoError as error:
         sys.exit(f"make demo: {error}")
     print("\nAll as promised. The runs are explained in README.md.")
@@ -62,6 +63,7 @@ def _good_run() -> None:
     _title("Day zero: three keepers and Nexus are up")
     _start("up", {})
     output = _day_zero("up", {})
+    _expect(output, r"1\. https://\S+ .*3\. https://.* in this order\.", "the keepers by their ids")
     _expect(output, r"Sending shard to keeper 3 at \S+ \(attempt 1/5\)", "the attempts")
     _expect(output, r"Keepers: 3 delivered\.", "that all keepers have their shard")
     _expect(output, r"Nexus at \S+ ready", "that Nexus is ready")
@@ -84,8 +86,24 @@ def _keeper_down() -> None:
         r" connection refused\. Ensure all keepers are running and rerun bootstrap\.",
         "which keeper failed, and why",
     )
+    _expect(
+        output,
+        r'"Why:", "- Keeper 2: .*"What to do:", "1\. Keeper 2: Start .*", "2\. Rerun bootstrap\."',
+        "what to do, step by step",
+    )
     if "Sending shard" in output:
         raise DemoError("a shard left although a keeper was down")
+
+
+def _drill() -> None:
+    _title(
+        "The recovery drill: everything is lost at once, a wrong shard is refused, the right ones"
+    )
+    directory = {"spike_drill_directory": str(_PLACE / "drill")}
+    output = _playbook("recovery_drill", "drill", directory)
+    _expect(output, r"Nothing was sent", "that a wrong digit is refused")
+    _expect(output, r"Finished: Nexus proves the root key\.", "the proof")
+    _expect(output, r"From the loss to the proof: \d+\.\d s", "how long it took")
 
 
 def _start(name: str, variables: dict[str, object]) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run the checks and the tests: ``run.py all``, ``fast`` or ``lint``; the Makefile calls it."""
+"""Run the checks and the tests: ``run.py all|long|hosts|fast|lint``, as the Makefile does."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 _BIN = Path(sys.executable).parent
 _PACKAGE = "ansible_collections.dayzero.spike"
 _TREE = _ROOT / "build" / "tree"
+# Most tests wait for something most of the time, so two cores serve more of them.
+_SIDE_BY_SIDE = ("--numprocesses=4", "--dist=worksteal")
 
 
 def _run(title: str, *command: str, cwd: Path = _ROOT) -> None:
@@ -38,6 +40,11 @@ def _link_the_collection() -> None:
 
 def lint() -> None:
     """Everything that reads the code and runs none of it."""
+    _quick_lint()
+    _run("ansible-lint", "ansible-lint", "--offline", "-q")
+
+
+def _quick_lint() -> None:
     _run("ruff check", "ruff", "check", "--quiet", ".")
     _run("ruff format", "ruff", "format", "--quiet", "--check", ".")
     _run(
@@ -51,26 +58,62 @@ def lint() -> None:
         f"{_PACKAGE}.plugins.module_utils",
         cwd=_TREE,
     )
+    _run(
+        "layers",
+        "lint-imports",
+        "--no-logo",
+        "--no-cache",
+        str(_ROOT / "pyproject.toml"),
+        cwd=_TREE,
+    )
+    _run("licences", "reuse", "lint", "--quiet")
+    _run("generated text is fresh", sys.executable, "tools/generate.py", "--check")
     _run("antsibull-changelog", "antsibull-changelog", "lint")
 
 
 def fast() -> None:
     """What answers in under a minute."""
-    lint()
+    _quick_lint()
     _run("fast tests", *_pytest("not slow and not timing"), "--numprocesses=2")
 
 
 def everything() -> None:
-    """All checks and all tests."""
+    """All checks, and all tests but the long ones."""
     lint()
-    _run("ansible-lint", "ansible-lint", "--offline", "-q")
     _provide_go()
-    _run("tests", *_pytest("not timing"), "--numprocesses=2", "--dist=worksteal")
-    _run("tests of times, alone", *_pytest("timing"))
+    _run("tests", *_pytest("not timing and not long"), *_SIDE_BY_SIDE)
+    _run("tests of times, alone", *_pytest("timing and not long"))
+
+
+def long() -> None:
+    """What takes longer than the tests together may."""
+    _provide_go()
+    _run("long tests", *_pytest("long and not timing"), *_SIDE_BY_SIDE)
+    _run("long tests of times, alone", *_pytest("long and timing"))
+
+
+def hosts() -> None:
+    """Everything on real hosts, or a line that says why not."""
+    sys.path.insert(0, str(_TREE))
+    from ansible_collections.dayzero.spike.tests.hosts.machines import Missing, check_machine
+
+    try:
+        check_machine()
+    except Missing as problem:
+        print(f"== real hosts: skipped, {problem}", flush=True)
+        return
+    _provide_go()
+    # The scenario is what an operator does by day; the tests are what happens at night.
+    _run("scenario hosts", "molecule", "test", "--scenario-name", "hosts")
+    _run(
+        "tests on real hosts",
+        *(sys.executable, "-m", "pytest", "--quiet", "--durations=15"),
+        str(_ROOT / "tests" / "hosts"),
+    )
 
 
 def _pytest(markers: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", "--quiet", "-m", markers]
+    return [sys.executable, "-m", "pytest", "--quiet", "--durations=15", "-m", markers]
 
 
 def _provide_go() -> None:
@@ -96,7 +139,7 @@ def _provide_go() -> None:
 
 def main() -> None:
     """Run what the argument asks for."""
-    targets = {"all": everything, "fast": fast, "lint": lint}
+    targets = {"all": everything, "long": long, "hosts": hosts, "fast": fast, "lint": lint}
     if len(sys.argv) != 2 or sys.argv[1] not in targets:
         sys.exit(f"usage: run.py {'|'.join(targets)}")
     _link_the_collection()

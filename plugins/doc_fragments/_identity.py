@@ -25,7 +25,7 @@ options:
         What C(spire-agent api fetch x509) gets from O(spiffe_endpoint_socket). Needs no Python
         package.
     default: workload_api
-    version_added: 0.1.0
+    version_added: 1.0.0
   spiffe_endpoint_socket:
     description:
       - The Workload API's socket, as a path or a V(unix:) URL, by default where SPIRE's agent puts
@@ -33,7 +33,7 @@ options:
       - Falls back to E(SPIFFE_ENDPOINT_SOCKET) on the target host.
     type: str
     default: unix:///tmp/spire-agent/public/api.sock
-    version_added: 0.1.0
+    version_added: 1.0.0
   spiffe_source_timeout:
     description:
       - Time for getting the identity, 30 seconds by default, as a Go duration or a number of
@@ -41,32 +41,32 @@ options:
       - Falls back to E(SPIKE_SPIFFE_SOURCE_TIMEOUT) on the target host.
     type: str
     default: 30s
-    version_added: 0.1.0
+    version_added: 1.0.0
   svid_cert:
     description:
       - Path of the SVID's certificate chain, PEM, the SVID itself first. Required when
         O(svid_source=files), otherwise not used.
     type: path
-    version_added: 0.1.0
+    version_added: 1.0.0
   svid_key:
     description:
       - Path of the SVID's private key, PEM, not encrypted. Required when O(svid_source=files),
         otherwise not used.
     type: path
-    version_added: 0.1.0
+    version_added: 1.0.0
   svid_bundle:
     description:
       - Path of the trust bundle of the SVID's own trust domain, PEM. Required when
         O(svid_source=files), otherwise not used.
     type: path
-    version_added: 0.1.0
+    version_added: 1.0.0
   spire_agent_path:
     description:
       - The C(spire-agent) program, searched for in E(PATH) by default. Used only when
         O(svid_source=spire_agent).
     type: path
     default: spire-agent
-    version_added: 0.1.0
+    version_added: 1.0.0
   federated_bundles:
     description:
       - Paths of the trust bundles of trust domains other than the SVID's own, PEM, as a dictionary
@@ -75,5 +75,5 @@ options:
         O(trust_root_keeper) and O(trust_root_nexus) that is not the SVID's own.
     type: dict
     default: {}
-    version_added: 0.1.0
+    version_added: 1.0.0
 """

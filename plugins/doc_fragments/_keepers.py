@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keepers, Nexus, the time given to them and the trust domains they are in."""
+"""How keepers are contacted: the time and the attempts given to them, and who is who."""
 
 from __future__ import annotations
 
@@ -10,17 +10,6 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
-  keeper_peers:
-    description:
-      - URLs of all SPIKE Keepers, V(https) only, in the order in which SPIKE Nexus lists them.
-      - The position is the keeper's id, counted from 1, and decides which shard it gets, so the
-        order must be that of Nexus's own E(SPIKE_NEXUS_KEEPER_PEERS).
-      - Between 2 and 1000 keepers, each named once.
-      - Falls back to E(SPIKE_NEXUS_KEEPER_PEERS) on the target host, separated by commas.
-    type: list
-    elements: str
-    required: true
-    version_added: 0.1.0
   keeper_timeout:
     description:
       - Time for one keeper with all its attempts, 30 seconds by default, as a Go duration such as
@@ -31,16 +20,16 @@ options:
       - Falls back to E(SPIKE_BOOTSTRAP_KEEPER_TIMEOUT) on the target host.
     type: str
     default: 30s
-    version_added: 0.1.0
+    version_added: 1.0.0
   keeper_max_retries:
     description:
       - Number of attempts for one keeper, the first one included, 5 by default. From 1 to 1000.
       - All of them are really started, however a keeper fails, unless the failure is one that
-        waiting cannot mend. The last one starts no later than 14/15 of O(keeper_timeout).
+        waiting cannot fix. The last one starts no later than 14/15 of O(keeper_timeout).
       - Falls back to E(SPIKE_BOOTSTRAP_KEEPER_MAX_RETRIES) on the target host.
     type: int
     default: 5
-    version_added: 0.1.0
+    version_added: 1.0.0
   keeper_retry_initial_interval:
     description:
       - Time between the starts of the first and the second attempt, 2 seconds by default, as a Go
@@ -50,7 +39,7 @@ options:
       - Falls back to E(SPIKE_BOOTSTRAP_KEEPER_RETRY_INITIAL_INTERVAL) on the target host.
     type: str
     default: 2s
-    version_added: 0.1.0
+    version_added: 1.0.0
   keeper_retry_max_interval:
     description:
       - Longest time between the starts of two attempts, 30 seconds by default, as a Go duration or
@@ -58,22 +47,7 @@ options:
       - Falls back to E(SPIKE_BOOTSTRAP_KEEPER_RETRY_MAX_INTERVAL) on the target host.
     type: str
     default: 30s
-    version_added: 0.1.0
-  timeout:
-    description:
-      - Time for the whole run, as a Go duration or a number of seconds. V(0), the default, sets no
-        limit of its own, and the run is bounded by those of its steps.
-      - Falls back to E(SPIKE_BOOTSTRAP_TIMEOUT) on the target host.
-    type: str
-    default: '0'
-    version_added: 0.1.0
-  nexus_api_url:
-    description:
-      - URL of SPIKE Nexus as seen from the target host, V(https://localhost:8553) by default.
-      - Falls back to E(SPIKE_NEXUS_API_URL) on the target host.
-    type: str
-    default: https://localhost:8553
-    version_added: 0.1.0
+    version_added: 1.0.0
   trust_root_keeper:
     description:
       - Trust domains that keepers may belong to, V(spike.ist) alone by default. A keeper must show
@@ -82,16 +56,7 @@ options:
     type: list
     elements: str
     default: [spike.ist]
-    version_added: 0.1.0
-  trust_root_nexus:
-    description:
-      - Trust domains that SPIKE Nexus may belong to, V(spike.ist) alone by default. Nexus must
-        show the SPIFFE ID V(spiffe://<trust domain>/spike/nexus) or one below it.
-      - Falls back to E(SPIKE_TRUST_ROOT_NEXUS) on the target host, separated by commas.
-    type: list
-    elements: str
-    default: [spike.ist]
-    version_added: 0.1.0
+    version_added: 1.0.0
   trust_root_bootstrap:
     description:
       - Trust domains that the identity used here may belong to, V(spike.ist) alone by default. The
@@ -100,5 +65,5 @@ options:
     type: list
     elements: str
     default: [spike.ist]
-    version_added: 0.1.0
+    version_added: 1.0.0
 """

@@ -10,6 +10,17 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
+  keeper_peers:
+    description:
+      - URLs of all SPIKE Keepers, V(https) only, in the order in which SPIKE Nexus lists them.
+      - The position is the keeper's id, counted from 1, and decides which shard it gets, so the
+        order must be that of Nexus's own E(SPIKE_NEXUS_KEEPER_PEERS).
+      - Between 2 and 1000 keepers, each named once.
+      - Falls back to E(SPIKE_NEXUS_KEEPER_PEERS) on the target host, separated by commas.
+    type: list
+    elements: str
+    required: true
+    version_added: 1.0.0
   shamir_threshold:
     description:
       - Number of shards that together give the root key, 2 by default. At least 2 and at most the
@@ -18,13 +29,13 @@ options:
       - Falls back to E(SPIKE_NEXUS_SHAMIR_THRESHOLD) on the target host.
     type: int
     default: 2
-    version_added: 0.1.0
+    version_added: 1.0.0
   shamir_shares:
     description:
       - Number of shards, by default the number of keepers, and refused when it is any other.
       - Falls back to E(SPIKE_NEXUS_SHAMIR_SHARES) on the target host.
     type: int
-    version_added: 0.1.0
+    version_added: 1.0.0
   share_scheme:
     description:
       - How the polynomial follows from the root key, V(circl-1.6.2) by default. It must be the one
@@ -35,5 +46,5 @@ options:
       circl-1.6.2: For SPIKE built since January 2026, that is releases after v0.8.0.
       circl-1.6.1: For SPIKE v0.8.0 and older.
     default: circl-1.6.2
-    version_added: 0.1.0
+    version_added: 1.0.0
 """

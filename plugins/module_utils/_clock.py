@@ -2,13 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Durations as SPIKE's settings write them: Go duration strings, or a number of seconds."""
+"""The clock, durations as SPIKE's settings have them, and moments as they are shown."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from decimal import Decimal
+
+# Monotonic, in seconds.
+Clock = Callable[[], float]
 
 # Go's time.ParseDuration; both micro signs (U+00B5, U+03BC) are accepted there as well.
 _UNITS = {
@@ -26,6 +31,8 @@ _PART = re.compile(rf"({_NUMBER})(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
 _WHOLE = re.compile(rf"\+?(?:{_PART.pattern})+")
 _SECONDS = re.compile(_NUMBER)
 # Go keeps a duration in 63 bits of nanoseconds, about 292 years.
+DURATION_EXAMPLE = "give a number of seconds or a Go duration such as 30s, 1m30s or 500ms"
+_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _LONGEST = Decimal(2**63 - 1) * Decimal("1e-9")
 
 
@@ -57,13 +64,20 @@ def parse_duration(value: str) -> Duration:
         )
         shown = text
     else:
-        raise ValueError(
-            f"{value!r} is not a duration; give a number of seconds or a Go duration such as"
-            " 30s, 1m30s or 500ms"
-        )
+        raise ValueError(f"{value!r} is not a duration")
     if seconds > _LONGEST:
-        raise ValueError(f"{value!r} is too long; Go's longest duration is about 292 years")
+        raise ValueError(f"{value!r} is longer than Go's longest duration, about 292 years")
     return Duration(float(seconds), shown)
 
 
-__all__ = ["Duration", "parse_duration"]
+def as_utc(moment: datetime) -> str:
+    """A moment, aware, as it stands in messages and files: RFC 3339, in UTC, to the second."""
+    return moment.astimezone(timezone.utc).strftime(_MOMENT)
+
+
+def from_utc(text: str) -> datetime:
+    """Read what ``as_utc`` wrote; raises ValueError for what is no such moment."""
+    return datetime.strptime(text, _MOMENT).replace(tzinfo=timezone.utc)
+
+
+__all__ = ["DURATION_EXAMPLE", "Clock", "Duration", "as_utc", "from_utc", "parse_duration"]

@@ -23,7 +23,49 @@ fixed sentences only, never of the text of somebody else's exception.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from ._naming import (
+    Naming,
+    fill,
+    place_of,
+)
+
+RERUN = "Rerun bootstrap."
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What an operator is told of a failure.
+
+    ``msg`` is what happened and to whom; ``why`` what can have caused it, the likeliest first, each
+    with its evidence; ``what_to_do`` the steps in order, each of them one action. ``{option}``
+    stands for what the reader calls that option, see ``Naming``.
+    """
+
+    msg: str
+    why: tuple[str, ...] = ()
+    what_to_do: tuple[str, ...] = ()
+
+    def about(self, **facts: object) -> Advice:
+        """The same of one case: with each ``{fact}``, and without the lines that are then empty."""
+        return self._each(lambda text: fill(text, facts))
+
+    def rerun(self, name: str) -> Advice:
+        """The same where not the bootstrap is to be run again, but ``name``."""
+        return self._each(lambda text: text.replace("erun bootstrap", f"erun {name}"))
+
+    def spelt(self, naming: Naming) -> Advice:
+        """The same in the reader's own names."""
+        return self._each(naming.spell)
+
+    def _each(self, change: Callable[[str], str]) -> Advice:
+        return Advice(
+            change(self.msg),
+            tuple(filter(None, (change(text).strip() for text in self.why))),
+            tuple(filter(None, (change(text).strip() for text in self.what_to_do))),
+        )
 
 
 class Phase(enum.Enum):
@@ -52,20 +94,33 @@ class Cause(enum.Enum):
     HTTP_STATUS = "http_status"
     BAD_RESPONSE = "bad_response"
     RESPONSE_TIMEOUT = "response_timeout"
+    LOCAL = "local"
+
+
+class Finding(enum.Enum):
+    """What is known of a failure beyond its cause; it decides what an operator is told."""
+
+    PORT_REFUSES = "every address of the name refused the connection"
+    EXPIRED = "the peer's certificate has expired"
+    NOT_YET_VALID = "the peer's certificate is not valid yet"
+    UNKNOWN_AUTHORITY = "no authority of the trust bundle has signed it"
+    OTHER_TRUST_DOMAIN = "the right part, of a trust domain that is not allowed"
+    OURS_EXPIRED = "our own SVID has expired"
 
 
 @dataclass(frozen=True)
 class Failure:
     """Why one attempt at one peer failed.
 
-    ``detail`` is one line without secrets. ``final``: trying again cannot mend it. ``sent``: the
-    peer may have received the request.
+    ``detail`` is one line without secrets. ``final``: trying again cannot fix it. ``sent``: the
+    peer may have received the request. ``finding`` is None where nothing further is known.
     """
 
     cause: Cause
     detail: str
     final: bool = False
     sent: bool = False
+    finding: Finding | None = None
 
 
 class DayZeroError(Exception):
@@ -78,22 +133,41 @@ class DayZeroError(Exception):
     phase: Phase | None = None
     code = "gen_general_failure"
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, advice: Advice | str, *, code: str | None = None) -> None:
+        self.advice = Advice(advice) if isinstance(advice, str) else advice
+        super().__init__(self.message)
         if code is not None:
             self.code = code
 
+    @property
+    def message(self) -> str:
+        """What happened, with the module's own names."""
+        return self.advice.spelt(Naming.OPTIONS).msg
+
 
 class ConfigError(DayZeroError):
-    """An option is refused: it is named in the message and in ``option``."""
+    """An option is refused: it is named in the message and in ``option``.
 
-    phase = Phase.CONFIG
+    ``remedy`` is an instruction that shows a valid example, without its capital and its period.
+    """
+
+    phase: Phase | None = Phase.CONFIG
     code = "data_invalid_input"
 
-    def __init__(self, option: str, problem: str, *, code: str | None = None) -> None:
-        super().__init__(f"{option}: {problem}", code=code)
+    def __init__(
+        self,
+        option: str,
+        problem: str,
+        remedy: str = "",
+        *,
+        why: Sequence[str] = (),
+        code: str | None = None,
+        phase: Phase | None = None,
+    ) -> None:
+        super().__init__(_refusal_of(option, problem, remedy, why), code=code)
         self.option = option
+        if phase is not None:
+            self.phase = phase
 
 
 class LibraryMissing(DayZeroError):
@@ -111,8 +185,16 @@ class IdentityError(DayZeroError):
     phase = Phase.IDENTITY
     code = "spiffe_unable_to_fetch_x509_source"
 
-    def __init__(self, problem: str, *, option: str | None = None, code: str | None = None) -> None:
-        super().__init__(f"{option}: {problem}" if option else problem, code=code)
+    def __init__(
+        self,
+        problem: str,
+        remedy: str = "",
+        *,
+        option: str | None = None,
+        why: Sequence[str] = (),
+        code: str | None = None,
+    ) -> None:
+        super().__init__(_refusal_of(option, problem, remedy, why), code=code)
         self.option = option
 
 
@@ -131,9 +213,13 @@ class StateUnusable(GuardRefusal):
 
 
 class KeepersFailed(DayZeroError):
-    """Keepers were not reached, or did not take their shard; the outcomes say which and why."""
+    """Keepers were not reached, or did not take their shard. ``ids``: which, in their order."""
 
     code = "bootstrap_keeper_unreachable"
+
+    def __init__(self, advice: Advice, ids: tuple[int, ...]) -> None:
+        super().__init__(advice)
+        self.ids = ids
 
 
 class NexusFailed(DayZeroError):
@@ -146,17 +232,23 @@ class NexusFailed(DayZeroError):
 class OutOfTime(DayZeroError):
     """The time allowed for the whole run was used up."""
 
-    code = "retry_maximum_elapsed_time_reached"
+    code = "retry_max_elapsed_time_reached"
 
 
 class NoThread(DayZeroError):
-    """Not even one thread could be started beside the ``running`` ones of this process."""
+    """Not even one thread could be started next to the ``running`` ones of this process."""
 
     def __init__(self, running: int) -> None:
         super().__init__(
-            f"This host allows the run no further thread ({running} running): a limit on processes"
-            " and threads is reached. Raise it (ulimit -u of the running user, TasksMax of the"
-            " systemd unit, the pids limit of the container) or end what uses it up, and run again."
+            Advice(
+                f"This host allows the run no further thread ({running} running).",
+                ("A limit on processes and threads is reached.",),
+                (
+                    "Raise the limit (ulimit -u of the running user, TasksMax of the systemd unit,"
+                    " the pids limit of the container), or end what uses it up.",
+                    RERUN,
+                ),
+            )
         )
         self.running = running
 
@@ -169,12 +261,23 @@ class AttemptFailed(DayZeroError):
         self.failure = failure
 
 
+def _refusal_of(option: str | None, problem: str, remedy: str, why: Sequence[str]) -> Advice:
+    about = f"{place_of(option)}: " if option else ""
+    if not remedy:
+        return Advice(f"{about}{problem}", tuple(why))
+    step = f"{remedy[:1].upper()}{remedy[1:]}."
+    return Advice(f"{about}{problem}; {remedy}", tuple(why), (f"{about}{step}", RERUN))
+
+
 __all__ = [
+    "RERUN",
+    "Advice",
     "AttemptFailed",
     "Cause",
     "ConfigError",
     "DayZeroError",
     "Failure",
+    "Finding",
     "GuardRefusal",
     "IdentityError",
     "KeepersFailed",

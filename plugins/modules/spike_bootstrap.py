@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: spike_bootstrap
 short_description: Give a new SPIKE cluster its root key
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - The dayzero.spike authors (@dayzero-collections)
 description:
@@ -22,13 +22,22 @@ description:
   - Every keeper is reached before the first shard is sent. While one of them cannot be reached, no
     shard leaves, and every keeper that failed is reported, with the cause, in the same run.
   - Can be run again at any point. A finished cluster is left alone. An unfinished run goes on with
-    the key that it had drawn, because a second key beside the first can leave SPIKE Nexus with a
+    the key that it had drawn, because a second key next to the first can leave SPIKE Nexus with a
     third one that nobody drew.
+  - Never takes a Nexus that it could not ask for one without a key. Nexus is asked before keepers
+    are reached, and again for up to 5 seconds before a shard leaves.
+  - Where Nexus proves the key of an earlier run and the keepers, the threshold or the scheme are
+    other ones now, the cluster has been changed by its owners. The journal takes the new
+    description over, RV(ignore:changed) is V(true), and nothing is sent.
 extends_documentation_fragment:
-  - dayzero.spike._connection
   - dayzero.spike._split
+  - dayzero.spike._keepers
+  - dayzero.spike._nexus
   - dayzero.spike._identity
   - dayzero.spike._directories
+  - dayzero.spike._nexus_data
+  - dayzero.spike._guard
+  - dayzero.spike._naming
 attributes:
   action_group:
     description: Use C(group/dayzero.spike.cluster) in C(module_defaults) to set defaults for both.
@@ -46,12 +55,28 @@ attributes:
     description: Says what was changed, or in C(check_mode) would be, in C(diff_mode).
     support: full
     details:
-      - Shows the state of each keeper before and after. Keys and shards are never part of it.
+      - Shows the state of each keeper before and after, by id, and whether O(force) replaces a root
+        key. Keys and shards are never part of it.
   platform:
     description: Systems that the module runs on.
     support: full
     platforms: linux
 options:
+  state:
+    description:
+      - What this host is to end with, V(bootstrapped) by default.
+    type: str
+    choices:
+      bootstrapped: A cluster whose Nexus has proved its root key.
+      abandoned: >-
+        No unfinished run. The journal of one is moved to C(journal-abandoned-<UTC time>.json)
+        next to it, and its waiting key is wiped. No keeper is contacted. Refused where Nexus proves
+        that key, which O(force) does not override, and where Nexus cannot be asked, which O(force)
+        overrides. Keepers and Nexus may still hold shards of that key, so restart Nexus and every
+        keeper before a run draws a new one. For a run that lost against a Nexus with another key,
+        for example, or one with wrong settings.
+    default: bootstrapped
+    version_added: 1.0.0
   verify:
     description:
       - Whether to wait at the end until SPIKE Nexus proves that it holds the root key, V(true) by
@@ -61,7 +86,7 @@ options:
         cluster is overwritten is always made.
     type: bool
     default: true
-    version_added: 0.1.0
+    version_added: 1.0.0
   init_verification_timeout:
     description:
       - Time for SPIKE Nexus to prove the key after delivery, 30 minutes by default, as a Go
@@ -69,7 +94,7 @@ options:
       - Falls back to E(SPIKE_BOOTSTRAP_INIT_VERIFICATION_TIMEOUT) on the target host.
     type: str
     default: 30m
-    version_added: 0.1.0
+    version_added: 1.0.0
   force:
     description:
       - Whether to draw a new key where a run without it is refused, because the cluster has, or may
@@ -78,23 +103,25 @@ options:
         B(This destroys data.) It overrides the refusals that protect a key which the cluster has or
         may have: SPIKE Nexus holds another key, refuses our SVID, gives no clear answer or is not
         Nexus at all; it has no key or cannot be reached although an earlier run had finished; the
-        key of an unfinished run is lost; there is a Nexus database that no journal tells of; the
+        key of an unfinished run is lost; there is a Nexus database that no journal mentions; the
         keepers, the threshold or the scheme are not those of the earlier run. It never overwrites a
-        key that Nexus proves to be the earlier run's, so with other settings such a run stays
-        refused. It changes nothing where a run is not refused, so a finished cluster is left alone,
-        and an unfinished run goes on with its own key. It is no remedy for a refused option or
-        identity, nor for a journal, a kept key or a lock that cannot be used. What it destroys is
+        key that Nexus proves to be the earlier run's. It changes nothing where a run is not
+        refused, so a finished cluster is left alone, and an unfinished run goes on with its own
+        key. It is no remedy for a refused option or identity, nor for a journal, a kept key or a
+        lock that cannot be used. What it destroys is
         the old key. Every keeper's shard is overwritten, from its next restart on Nexus has the new
         key, and whatever it encrypted with the old one, every secret and every policy, can never be
         read again. There is no copy of the old key, unless recovery shards were saved with C(spike
         operator recover).
+      - It is never quiet. A warning, RV(forced), diff mode, check mode and the journal say that it
+        replaces, or would replace, the root key that Nexus holds or may hold.
       - Right for a cluster without data that is worth keeping, for example after the bootstrap
         host rebooted in the middle of the very first run. Restart SPIKE Nexus and every keeper
         before that, so that they forget the shards of the old key.
       - Falls back to E(SPIKE_BOOTSTRAP_FORCE) on the target host.
     type: bool
     default: false
-    version_added: 0.1.0
+    version_added: 1.0.0
 requirements:
   - Python 3.9 or later
   - cryptography 3.4.8 or later
@@ -109,7 +136,7 @@ notes:
   - Start SPIKE Nexus after the shards are delivered where that is possible. It then finds them in
     about 2 seconds. A Nexus that has polled empty keepers for a while has slowed down, and takes
     20 to 60 seconds. O(init_verification_timeout) covers both.
-  - O(runtime_dir) lies in memory, so a reboot in the middle of a run loses the key. The next run
+  - O(runtime_dir) is in memory, so a reboot in the middle of a run loses the key. The next run
     notices, and says what to do.
   - The task needs no C(no_log). Key and shards are masked by the module itself, and a result that
     is hidden helps nobody.
@@ -117,7 +144,7 @@ notes:
     that is set to nothing counts as not set. Proxy variables are ignored.
 seealso:
   - module: dayzero.spike.spike_bootstrap_info
-    description: Says how a cluster stands and what this module would do, and changes nothing.
+    description: Reports the status of a cluster and what this module would do, and changes nothing.
   - name: SPIKE
     description: The secrets manager that this module is day zero of.
     link: https://spike.ist/
@@ -205,6 +232,24 @@ msg:
   sample: >-
     Failed to reach keeper 1 at https://keeper1:8443 after 5 attempts (30s timeout): connection
     refused. Ensure all keepers are running and rerun bootstrap.
+why:
+  description:
+    - What can have caused the failure, the likeliest first, each with the evidence for it. Empty
+      where the message says it all.
+  returned: on failure, except when Ansible itself refuses an option
+  type: list
+  elements: str
+  sample:
+    - "Keeper 1: Nothing listens on that port: the keeper is not running, or it listens elsewhere.
+      (connection refused)"
+what_to_do:
+  description: What to do about the failure, in order, one action a step.
+  returned: on failure, except when Ansible itself refuses an option
+  type: list
+  elements: str
+  sample:
+    - "Keeper 1: Start the keeper, or correct the host and port in keeper_peers."
+    - Rerun bootstrap.
 phase:
   description: Where the run ended. V(done) only on success.
   returned: always, except when Ansible itself refuses an option
@@ -257,7 +302,7 @@ keepers:
       description:
         - V(pending), it was not its turn; V(reached), it answered the empty request; V(delivered),
           it has its shard; V(unreachable), no answer came; V(rejected), there was an answer that
-          waiting cannot mend; V(unknown), the shard was sent, so the keeper may have it, and no
+          waiting cannot fix; V(unknown), the shard was sent, so the keeper may have it, and no
           valid answer came.
       returned: always
       type: str
@@ -289,6 +334,7 @@ keepers:
         - http_status
         - bad_response
         - response_timeout
+        - local
       sample: connection_refused
     detail:
       description: >-
@@ -330,14 +376,15 @@ nexus:
       sample: https://localhost:8553
     state:
       description:
-        - V(ready), it proved the root key; V(not_ready), it has none yet; V(unreachable), it gave
-          no answer that tells, see RV(nexus.detail); V(other_key), it has another key; V(skipped),
-          the run ended before it was asked, or O(verify=false) left out its proof.
+        - V(ready), it proved the root key; V(not_ready), it has none yet; V(unreachable), every
+          address of its name refused the connection; V(unclear), it did not answer, or not as SPIKE
+          does, see RV(nexus.detail); V(other_key), it has another key; V(skipped), the run ended
+          before it was asked, or O(verify=false) left out its proof.
         - Without a proof, too, it is C(other_key) where a forced run has left Nexus with the key
           that it had before.
       returned: always
       type: str
-      choices: [ready, not_ready, unreachable, other_key, skipped]
+      choices: [ready, not_ready, unreachable, unclear, other_key, skipped]
       sample: ready
     attempts:
       description: Number of times that Nexus was asked, in the phase that asked it last.
@@ -361,6 +408,15 @@ resumed:
   returned: always, except when Ansible itself refuses an option
   type: bool
   sample: false
+forced:
+  description:
+    - What O(force) has overridden, or in check mode would override, and that it replaces the root
+      key that Nexus holds or may hold. V(null) where nothing was forced.
+  returned: always, except when Ansible itself refuses an option
+  type: str
+  sample: >-
+    force has overridden a refusal (finished, and Nexus has no key) and replaces the root key that
+    Nexus holds or may hold
 log:
   description: >-
     The attempts at keepers and nothing else, one line each, in the order in which they were
@@ -375,14 +431,17 @@ log:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.dayzero.spike.plugins.module_utils._argument_spec import (
+from ansible_collections.dayzero.spike.plugins.module_utils._entry.module_entry import run_module
+from ansible_collections.dayzero.spike.plugins.module_utils._entry.modules import BOOTSTRAP
+from ansible_collections.dayzero.spike.plugins.module_utils._options.argument_spec import (
     bootstrap_arguments,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._module_entry import run_module
 
 
 def main() -> None:
-    run_module(AnsibleModule(argument_spec=bootstrap_arguments(), supports_check_mode=True))
+    run_module(
+        AnsibleModule(argument_spec=bootstrap_arguments(), supports_check_mode=True), BOOTSTRAP
+    )
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a SPIKE cluster stands on day zero; the work is done in module_utils."""
+"""The bootstrap status of a SPIKE cluster; the work is done in module_utils."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: spike_bootstrap_info
-short_description: Say how the bootstrap of a SPIKE cluster stands
-version_added: 0.1.0
+short_description: Report the bootstrap status of a SPIKE cluster
+version_added: 1.0.0
 author:
   - The dayzero.spike authors (@dayzero-collections)
 description:
@@ -22,13 +22,17 @@ description:
   - Sends no shard, draws no key to be used and writes nothing. It needs no lock, so it can look on
     while a run is at work.
   - Keepers and a Nexus that do not answer are findings, and the module succeeds. It fails where
-    it cannot tell how things stand, because an option is refused, it has no identity, or
+    it cannot find out, because an option is refused, it has no identity, or
     O(timeout) is used up.
 extends_documentation_fragment:
-  - dayzero.spike._connection
   - dayzero.spike._split
+  - dayzero.spike._keepers
+  - dayzero.spike._nexus
   - dayzero.spike._identity
   - dayzero.spike._directories
+  - dayzero.spike._nexus_data
+  - dayzero.spike._guard
+  - dayzero.spike._naming
 attributes:
   action_group:
     description: Use C(group/dayzero.spike.cluster) in C(module_defaults) to set defaults for both.
@@ -49,6 +53,15 @@ attributes:
     description: Systems that the module runs on.
     support: full
     platforms: linux
+options:
+  probe_keepers:
+    description:
+      - Whether to reach every keeper, V(true) by default.
+      - With V(false) keepers are not contacted, which leaves nothing in their audit logs, and
+        RV(keepers) says nothing of them. For monitoring every minute.
+    type: bool
+    default: true
+    version_added: 1.0.0
 requirements:
   - Python 3.9 or later
   - cryptography 3.4.8 or later
@@ -59,15 +72,15 @@ notes:
     M(dayzero.spike.spike_bootstrap). Only that user may see whether an unfinished run's key is
     kept, and only with the same settings does the prediction hold.
   - Reaching a keeper means sending it an empty request. Each of them leaves one C(audit-errored)
-    line with C(shamir_nil_shard) in that keeper's audit log. These lines are expected, and a
-    monitoring that asks every minute leaves one a minute.
+    line with C(shamir_nil_shard) in that keeper's audit log. These lines are expected. A monitoring
+    that asks every minute leaves none with O(probe_keepers=false).
   - Where RV(next) is V(refuse), O(dayzero.spike.spike_bootstrap#module:force) would draw a new root
     key all the same. B(That destroys data), from its next restart on Nexus cannot read anything
     that it encrypted under the key that it had. So ask first what RV(summary) advises.
-  - That a keeper is reached does not mean that it has its shard. Keepers do not tell, and lose
+  - That a keeper is reached does not mean that it has its shard. Keepers do not say, and lose
     their shard when they restart. A Nexus that has its key gives it to them again.
   - Nothing is made on the host, with one exception. With O(svid_source=spire_agent) the agent's
-    files are in a new directory in memory, in O(runtime_dir) if there is one and beside it
+    files are in a new directory in memory, in O(runtime_dir) if there is one and next to it
     otherwise, and it is removed at once.
   - A keeper that is down takes as long as in a run, O(keeper_timeout). Lower it for a quick look.
   - Environment variables are read on the target host, in the environment of the task. A variable
@@ -81,7 +94,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Ask how the cluster stands
+- name: Report the bootstrap status of the cluster
   dayzero.spike.spike_bootstrap_info:
     keeper_peers:
       - https://keeper1.example.org:8443
@@ -105,7 +118,8 @@ EXAMPLES = r"""
   register: status
   failed_when: status is failed or status.next == 'refuse'
 
-# For monitoring: a quick look that fails unless the cluster is finished and whole.
+# For monitoring: a quick look that fails unless the cluster is finished and whole. With
+# probe_keepers: false it does not contact the keepers, and can run every minute.
 - name: Watch a bootstrapped cluster
   dayzero.spike.spike_bootstrap_info:
     keeper_peers: "{{ spike_keeper_urls }}"
@@ -129,7 +143,7 @@ EXAMPLES = r"""
   become: true
   become_user: spike-bootstrap
   block:
-    - name: Ask how the cluster stands
+    - name: Report the bootstrap status of the cluster
       dayzero.spike.spike_bootstrap_info:
       register: status
 
@@ -153,14 +167,16 @@ next:
     - What M(dayzero.spike.spike_bootstrap) without O(dayzero.spike.spike_bootstrap#module:force)
       would do now. V(null) where this module failed.
     - V(nothing), the cluster is finished; V(finish), note that Nexus proves the root key, and send
-      nothing; V(resume), send an unfinished run's key again; V(draw), draw a new root key;
-      V(refuse), fail and send nothing, for the reason in RV(summary).
+      nothing; V(adopt), take changed settings over into the journal, and send nothing; V(accept),
+      take the key that Nexus holds for good (O(accept_existing=true)), and send nothing; V(resume),
+      send an unfinished run's key again; V(draw), draw a new root key; V(refuse), fail and send
+      nothing, for the reason in RV(summary).
     - V(resume) and V(draw) begin with reaching every keeper, and end there if one of them is in
       RV(failed_keepers).
     - While RV(journal.running), what it would do if that run ended now.
   returned: always, except when Ansible itself refuses an option
   type: str
-  choices: [nothing, finish, resume, draw, refuse]
+  choices: [nothing, finish, adopt, accept, resume, draw, refuse]
   sample: resume
 journal:
   description: What earlier runs left on this host. V(null) where the module failed before.
@@ -225,6 +241,20 @@ msg:
   returned: on failure
   type: str
   sample: "svid_cert: /run/spiffe/svid.pem cannot be read: No such file or directory"
+why:
+  description: What can have caused the failure, the likeliest first, each with the evidence for it.
+  returned: on failure, except when Ansible itself refuses an option
+  type: list
+  elements: str
+  sample: []
+what_to_do:
+  description: What to do about the failure, in order, one action a step.
+  returned: on failure, except when Ansible itself refuses an option
+  type: list
+  elements: str
+  sample:
+    - "svid_cert: Give a path on the host that runs the bootstrap."
+    - Rerun bootstrap.
 phase:
   description: Where the module ended. V(done) only on success.
   returned: always, except when Ansible itself refuses an option
@@ -276,8 +306,8 @@ keepers:
     state:
       description:
         - V(reached), it answered the empty request; V(unreachable), no answer came; V(rejected),
-          there was an answer that waiting cannot mend; V(pending), the module failed before it
-          asked. Who has a shard is in RV(journal.delivered), because a keeper does not tell.
+          there was an answer that waiting cannot fix; V(pending), the module failed before it
+          asked. Who has a shard is in RV(journal.delivered), because a keeper does not say.
       returned: always
       type: str
       choices: [pending, reached, unreachable, rejected]
@@ -308,6 +338,7 @@ keepers:
         - http_status
         - bad_response
         - response_timeout
+        - local
       sample: connection_refused
     detail:
       description: >-
@@ -350,11 +381,12 @@ nexus:
     state:
       description:
         - V(ready), it proves the root key of the journal; V(not_ready), it has none yet;
-          V(unreachable), it gave no answer that Nexus gives; V(other_key), it has a key, and not
-          the journal's; V(skipped), it was not asked, because the module failed before.
+          V(unreachable), every address of its name refused the connection; V(unclear), it did not
+          answer, or not as SPIKE does; V(other_key), it has a key, and not the journal's;
+          V(skipped), it was not asked, because the module failed before.
       returned: always
       type: str
-      choices: [ready, not_ready, unreachable, other_key, skipped]
+      choices: [ready, not_ready, unreachable, unclear, other_key, skipped]
       sample: ready
     attempts:
       description: Number of times that Nexus was asked, in the phase that asked it last.
@@ -371,11 +403,6 @@ nexus:
       returned: always
       type: str
       sample: ''
-resumed:
-  description: Always V(false); here so that both modules have the same fields.
-  returned: always, except when Ansible itself refuses an option
-  type: bool
-  sample: false
 log:
   description: The attempts, one line each, in the order in which they were started.
   returned: always, except when Ansible itself refuses an option
@@ -388,12 +415,15 @@ log:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.dayzero.spike.plugins.module_utils._argument_spec import shared_arguments
-from ansible_collections.dayzero.spike.plugins.module_utils._module_entry import show_status
+from ansible_collections.dayzero.spike.plugins.module_utils._entry.module_entry import run_module
+from ansible_collections.dayzero.spike.plugins.module_utils._entry.modules import STATUS
+from ansible_collections.dayzero.spike.plugins.module_utils._options.argument_spec import (
+    info_arguments,
+)
 
 
 def main() -> None:
-    show_status(AnsibleModule(argument_spec=shared_arguments(), supports_check_mode=True))
+    run_module(AnsibleModule(argument_spec=info_arguments(), supports_check_mode=True), STATUS)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: spike_sandbox
 short_description: Run an embedded SPIKE on loopback, for rehearsal and tests
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - The dayzero.spike authors (@dayzero-collections)
 description:
@@ -40,13 +40,15 @@ options:
       - V(started) sees to it that a sandbox with these options runs in O(directory). One that
         runs there with other options is replaced, and what it held is lost.
       - V(stopped) sees to it that none does, and removes what it has written.
+      - V(restarted) restarts every keeper and Nexus of the one that runs there at once. Every shard
+        and the key are lost then, and the database is not. Fails where none runs.
     type: str
-    choices: [started, stopped]
+    choices: [started, stopped, restarted]
     default: started
   directory:
     description:
-      - The directory of the sandbox, which tells one from another. It is made with mode 0700 if
-        it is missing; if it is there, it must be the user's own and hold nothing else.
+      - The directory of the sandbox, which distinguishes it from others. It is made with mode 0700
+        if it is missing; if it is there, it must be the user's own and hold nothing else.
       - Everything is removed from it when the sandbox stops; the empty directory stays.
     type: path
     required: true
@@ -78,15 +80,16 @@ options:
       - What is wrong with which server. The keys are the keepers' ids, from 1, and V(nexus); a
         value is a dictionary with one of the faults below, and conditions if need be.
       - "On the port: V(refuse) and V(blackhole) (connections hang), both V(true)."
-      - "On connections: V(stall_tls) (no answer to the TLS handshake), V(plain_http) (no TLS at
-        all), V(untrusted) (a certificate of another authority), V(expired), V(refuse_identity)
-        (the TLS alert of a server that does not trust the client), all V(true), and
-        V(wrong_identity), the SPIFFE ID that the server has instead."
+      - "On connections: V(reset) (accepted, and reset at once), V(stall_tls) (no answer to the TLS
+        handshake), V(plain_http) (no TLS at all), V(untrusted) (a certificate of another
+        authority), V(expired), V(refuse_identity) (the TLS alert of a server that does not trust
+        the client), all V(true), and V(wrong_identity), the SPIFFE ID that the server has instead."
       - "On requests: V(status) (an HTTP status), V(redirect) (a URL), V(close) (no answer),
         V(garbage) (an answer that is not HTTP), V(bad_json), V(accept_empty) (200 to the empty
-        request), V(huge_body) (it never ends), all V(true) but the first two; V(drip), V(true)
-        or the seconds between two bytes; V(delay), a duration before the answer, by itself or
-        beside another fault on requests."
+        request), V(other_key) (what a Nexus answers that holds another root key), V(huge_body)
+        (it never ends), all V(true) but the first two; V(drip), V(true) or the seconds between
+        two bytes; V(delay), a duration before the answer, by itself or together with another fault
+        on requests."
       - "Conditions: V(failures), how many connections or requests meet the fault before the
         server is healthy, not for V(refuse) and V(blackhole), whose victims cannot be counted;
         V(until), a duration after which it is; V(when), one of V(reach), V(deliver) or
@@ -100,6 +103,16 @@ options:
     type: str
     choices: [main, v0.8.0]
     default: main
+  nexus_keepers:
+    description:
+      - The keepers that Nexus has in its own settings, by their ids, in its order. By default all
+        of them, in the right one. With another order Nexus makes a wrong root key of right shards,
+        as SPIKE does.
+    type: list
+    elements: int
+  nexus_threshold:
+    description: The threshold in Nexus's own settings, if it is another one than O(threshold).
+    type: int
   nexus_poll:
     description: How often Nexus asks the keepers for their shards. A duration.
     type: str
@@ -244,7 +257,7 @@ bootstrap:
     runtime_dir:
       description:
         - An empty directory in memory for the key of an unfinished run; V(null) where neither
-          C(/run) nor C(/dev/shm) lies in memory and may be written to.
+          C(/run) nor C(/dev/shm) is in memory and may be written to.
       type: str
   sample:
     svid_cert: /home/ops/.ansible/spike-sandbox/identity/svid.pem
@@ -258,30 +271,42 @@ bootstrap:
     share_scheme: circl-1.6.2
     state_dir: /home/ops/.ansible/spike-sandbox/state
     runtime_dir: /dev/shm/spike-sandbox-5_7v0k1c
+recover:
+  description: The SVID for a recovery, as C(svid_cert) and C(svid_key).
+  returned: when a sandbox runs
+  type: dict
+  sample:
+    svid_cert: /home/ops/.ansible/spike-sandbox/identity/recover.pem
+    svid_key: /home/ops/.ansible/spike-sandbox/identity/recover.key
+restore:
+  description: The SVID for a restore, as C(svid_cert) and C(svid_key).
+  returned: when a sandbox runs
+  type: dict
+  sample:
+    svid_cert: /home/ops/.ansible/spike-sandbox/identity/restore.pem
+    svid_key: /home/ops/.ansible/spike-sandbox/identity/restore.key
 """
 
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.dayzero.spike.plugins.module_utils._duration import parse_duration
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.dayzero.spike.plugins.module_utils._clock import (
+    DURATION_EXAMPLE,
+    parse_duration,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._entry.libraries import (
+    check_libraries,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     ConfigError,
     DayZeroError,
 )
-
-_IMPORT_ERROR: str | None
-try:
-    from ansible_collections.dayzero.spike.plugins.module_utils._sandbox import _daemon
-except ImportError:
-    _IMPORT_ERROR = traceback.format_exc()
-else:
-    _IMPORT_ERROR = None
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox import daemon
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+    "state": {"type": "str", "choices": ["started", "stopped", "restarted"], "default": "started"},
     "directory": {"type": "path", "required": True},
     "keepers": {"type": "int", "default": 3},
     "threshold": {"type": "int", "default": 2},
@@ -295,6 +320,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     },
     "faults": {"type": "dict", "default": {}},
     "nexus_behaviour": {"type": "str", "choices": ["main", "v0.8.0"], "default": "main"},
+    "nexus_keepers": {"type": "list", "elements": "int"},
+    "nexus_threshold": {"type": "int"},
     "nexus_poll": {"type": "str", "default": "200ms"},
     "nexus_push": {"type": "str", "default": "0"},
     "lifetime": {"type": "str", "default": "1h"},
@@ -312,6 +339,8 @@ def _arguments(params: dict[str, Any]) -> dict[str, Any]:
         "scheme": params["share_scheme"],
         "faults": params["faults"],
         "nexus_behaviour": params["nexus_behaviour"],
+        "nexus_keepers": params["nexus_keepers"],
+        "nexus_threshold": params["nexus_threshold"],
         "nexus_poll_seconds": _seconds(params, "nexus_poll"),
         "nexus_push_seconds": _seconds(params, "nexus_push") or None,
         "lifetime_seconds": _seconds(params, "lifetime"),
@@ -322,35 +351,36 @@ def _seconds(params: dict[str, Any], option: str) -> float:
     try:
         return parse_duration(params[option]).seconds
     except ValueError as problem:
-        raise ConfigError(option, str(problem)) from None
+        raise ConfigError(option, str(problem), DURATION_EXAMPLE) from None
 
 
 def _result(record: dict[str, Any] | None) -> dict[str, Any]:
     if record is None:
         return {}
-    shown = ("inventory", "log", "ends_at", "keepers", "nexus", "bootstrap")
+    shown = ("inventory", "log", "ends_at", "keepers", "nexus", "bootstrap", "recover", "restore")
     return {"pid": record["process"]["pid"], **{name: record[name] for name in shown}}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    if _IMPORT_ERROR is not None:
-        module.fail_json(msg=missing_required_lib("cryptography"), exception=_IMPORT_ERROR)
     if not sys.platform.startswith("linux"):
         module.fail_json(msg="the sandbox needs Linux: /proc, and a port that can be a black hole")
     directory = Path(module.params["directory"])
-    started = module.params["state"] == "started"
+    state = module.params["state"]
     try:
-        if started:
+        check_libraries("cryptography")
+        if state == "started":
             arguments = _arguments(module.params)
-            outcome = _daemon.start(directory, arguments, dry_run=module.check_mode)
+            outcome = daemon.start(directory, arguments, dry_run=module.check_mode)
+        elif state == "restarted":
+            outcome = daemon.restart(directory, dry_run=module.check_mode)
         else:
-            outcome = _daemon.stop(directory, dry_run=module.check_mode)
+            outcome = daemon.stop(directory, dry_run=module.check_mode)
     except (DayZeroError, OSError) as problem:
         module.fail_json(msg=str(problem))
     module.exit_json(
         changed=outcome.changed,
-        running=started,
+        running=state != "stopped",
         directory=str(directory.absolute()),
         **_result(outcome.record),
     )

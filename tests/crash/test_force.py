@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import CIRCL_1_6_1
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import CIRCL_1_6_1
 from ansible_collections.dayzero.spike.tests.support.module_forks import Forks
 from ansible_collections.dayzero.spike.tests.support.rerun_world import World, world
 
@@ -30,8 +30,9 @@ def test_a_cluster_whose_nexus_proves_its_key_is_not_overwritten_by_force() -> N
         assert cluster.run(share_scheme=CIRCL_1_6_1).result["phase"] == "done"
         sent = [keeper.stats.shard_requests for keeper in cluster.keepers]
         forced = cluster.run(force=True).result
-        assert (forced["phase"], forced["nexus"]["state"]) == ("guard", "ready")
-        assert "not those of the earlier run" in forced["msg"]
+        # Its owners have changed it: the journal takes that over, and that is all.
+        assert (forced["phase"], forced["nexus"]["state"]) == ("done", "ready")
+        assert forced["forced"] is None
         assert [keeper.stats.shard_requests for keeper in cluster.keepers] == sent
 
 
@@ -42,14 +43,24 @@ def test_a_forced_run_tells_that_nexus_still_has_its_old_key_and_both_ways_on(
     assert (forced["phase"], forced["code"]) == ("verify", "crypto_cipher_verification_failed")
     assert forced["msg"] == (
         f"All shards are delivered, but Nexus at {bootstrapped.nexus.url} has another root key than"
-        " theirs: Nexus holds another root key. It had it before this run, or made it with shards"
-        " of an earlier run that were still in its memory, or somebody else bootstraps the same"
-        " cluster. If Nexus has data that is wanted, restart neither it nor a keeper until it has"
-        " sent the keepers its own shards again (SPIKE_NEXUS_KEEPER_UPDATE_INTERVAL, 5m by"
-        " default); then the cluster is whole and needs no bootstrap. If not, stop Nexus, move its"
-        " database away, restart the keepers, start Nexus and rerun bootstrap: it goes on with the"
-        " key of the unfinished run."
+        " theirs: Nexus holds another root key."
     )
+    assert forced["why"][0].startswith("Nexus had its key before this run")
+    steps = [step.partition(":")[0] for step in forced["what_to_do"]]
+    assert steps.index("To keep the key that Nexus has") < steps.index(
+        "To use this run's key instead"
+    )
+
+
+def test_a_forced_run_is_never_quiet(bootstrapped: World) -> None:
+    asked = bootstrapped.start(force=True, _ansible_check_mode=True, _ansible_diff=True)
+    checked = asked.end().result
+    forced = bootstrapped.run(force=True, _ansible_diff=True).result
+    for result, words in ((checked, "would replace"), (forced, "replaces")):
+        assert words in result["forced"]
+        assert any(words in str(warning) for warning in result["warnings"]), result["warnings"]
+        assert "replaced by force" in result["diff"]["after"]["root key"]
+    assert "replaces the root key" in bootstrapped.journal()["run"]["forced"]
 
 
 def test_the_new_key_is_gone_on_with_without_force(bootstrapped: World) -> None:

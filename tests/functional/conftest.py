@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import Sandbox
 from ansible_collections.dayzero.spike.tests.support.directories import memory_directory
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
 

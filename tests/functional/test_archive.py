@@ -21,6 +21,7 @@ TOP_LEVEL = {
     "FILES.json",
     "MANIFEST.json",
     "README.md",
+    "SECURITY.md",
     "changelogs",
     "docs",
     "meta",
@@ -73,7 +74,8 @@ def names_in(archive: Path) -> list[str]:
 
 def test_the_archive_holds_exactly_what_an_operator_needs(archive: Path) -> None:
     names = names_in(archive)
-    assert {name.split("/")[0] for name in names} == TOP_LEVEL
+    # The first release has not been made yet.
+    assert {name.split("/")[0] for name in names} - {"CHANGELOG.md"} == TOP_LEVEL
     strangers = [
         name
         for name in names
@@ -96,7 +98,11 @@ def plugins_of(kind: str, folder: str, suffix: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [*plugins_of("module", "plugins/modules", ".py"), *plugins_of("role", "roles", "")],
+    [
+        *plugins_of("module", "plugins/modules", ".py"),
+        *plugins_of("lookup", "plugins/lookup", ".py"),
+        *plugins_of("role", "roles", ""),
+    ],
 )
 def test_the_documentation_of_what_was_installed_can_be_read(
     kind: str, name: str, installed: Path

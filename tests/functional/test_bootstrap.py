@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import split
+import yaml
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import split
 from ansible_collections.dayzero.spike.tests.support.ansible_run import run_through_ansible
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
 from ansible_collections.dayzero.spike.tests.support.module_run import (
+    HEARS_SIGNALS,
     Runner,
     StartedRun,
     assert_whole,
@@ -22,6 +28,8 @@ from ansible_collections.dayzero.spike.tests.support.module_run import (
 )
 
 pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 runners = pytest.mark.parametrize(
     "runner", [run_through_ansible, run_directly], ids=["ansible", "direct"]
@@ -129,11 +137,13 @@ def test_a_check_fails_where_a_run_would(make_host: Callable[..., Host]) -> None
 @pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
 def test_the_diff_shows_every_keeper_before_and_after(check: bool, host: Host) -> None:
     run = host.run(run_through_ansible, check=check, diff=True)
-    urls = [keeper.url for keeper in host.sandbox.keepers]
     # Ad hoc, Ansible prints it before the result, as lines of JSON with - and +.
-    for url in urls:
-        assert f'-    "{url}": "pending"' in run.stdout
-        assert f'+    "{url}": "delivered"' in run.stdout
+    shown, _unused, _unused = run.stdout.partition("localhost | ")
+    for number in (1, 2, 3):
+        assert f'-    "keeper {number}": "pending"' in shown
+        assert f'+    "keeper {number}": "delivered"' in shown
+    # By id: a thousand URLs would hide what has changed.
+    assert "https://" not in shown
 
 
 def test_the_diff_of_a_run_that_failed_shows_how_far_it_came(
@@ -141,10 +151,10 @@ def test_the_diff_of_a_run_that_failed_shows_how_far_it_came(
 ) -> None:
     host = make_host({2: {"status": 404, "when": "deliver"}})
     run = host.run(diff=True)
-    urls = [keeper.url for keeper in host.sandbox.keepers]
+    keepers = ["keeper 1", "keeper 2", "keeper 3"]
     assert run.result["diff"] == {
-        "before": dict.fromkeys(urls, "pending"),
-        "after": dict(zip(urls, ["delivered", "rejected", "delivered"])),
+        "before": dict.fromkeys(keepers, "pending"),
+        "after": dict(zip(keepers, ["delivered", "rejected", "delivered"])),
     }
 
 
@@ -163,15 +173,11 @@ def test_what_a_failed_delivery_left_is_finished_with_the_same_key(
     assert host.nexus_holds(root_key)
 
 
-# A shell that starts its commands in the background lets them ignore it.
-_HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-
-
 def test_a_run_that_is_interrupted_says_who_may_have_a_shard(host: Host) -> None:
     hanging = host.sandbox.keepers[1]
     hanging.inject({"delay": "60s", "when": "deliver"})
     options = host.options(keeper_timeout="30s", keeper_max_retries=1)
-    with StartedRun(options, environment=host.environment, prelude=_HEARS_CTRL_C) as started:
+    with StartedRun(options, environment=host.environment, prelude=HEARS_SIGNALS) as started:
         # Whoever's turn has not come yet would truly have been sent nothing.
         for keeper in host.sandbox.keepers:
             assert keeper.stats.wait_for(lambda stats: stats.shard_requests > 0)
@@ -182,6 +188,7 @@ def test_a_run_that_is_interrupted_says_who_may_have_a_shard(host: Host) -> None
     assert (result["phase"], result["changed"]) == ("deliver", True)
     assert result["code"] == "retry_context_canceled"
     assert result["msg"] == "Interrupted. Rerun bootstrap: it goes on where this run ended."
+    assert result["what_to_do"] == ["Rerun bootstrap: it goes on where this run ended."]
     unsure = result["keepers"][1]
     assert (unsure["state"], unsure["cause"]) == ("unknown", "response_timeout")
     assert unsure["detail"] == "the run ended before an answer came"
@@ -197,7 +204,7 @@ def test_a_run_that_is_interrupted_says_who_may_have_a_shard(host: Host) -> None
 # Tells, on the standard error, what protects the memory at the start and whenever a key is made.
 _WATCH_KEYS = """
 import ctypes, resource, sys
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
+from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import RootKey
 def tell():
     PR_GET_DUMPABLE = 3
     dumpable = ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
@@ -223,9 +230,10 @@ def test_before_there_is_a_key_in_memory_core_dumps_are_forbidden(
     run = run_directly(options, environment=host.environment, prelude=_WATCH_KEYS)
     assert (run.result["phase"], run.result["resumed"]) == ("done", resumed)
     at_first, *with_keys = run.stderr.splitlines()
-    # The guard's two questions to Nexus are sealed under keys as well, where there is no other.
     assert at_first.startswith("1 ")
-    assert with_keys == ["0 0 0"] * (1 if resumed else 3)
+    # Each of the guard's two looks reads the key that waits; where there is none, it seals its
+    # question under one of its own, and then the run's is drawn.
+    assert with_keys == ["0 0 0"] * (2 if resumed else 3)
 
 
 def break_journal(host: Host) -> None:
@@ -264,10 +272,32 @@ def test_a_journal_that_cannot_be_written_after_the_proof_ends_the_run_there(
     assert str(host.state_dir / "journal.json") in result["msg"]
 
 
+def journal_of(host: Host) -> dict[str, Any]:
+    journal: dict[str, Any] = json.loads((host.state_dir / "journal.json").read_text())
+    return journal
+
+
+def this_second() -> datetime:
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def moment(written: str) -> datetime:
+    return datetime.strptime(written, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+
+
 def test_the_journal_of_a_finished_run_says_what_was_done(host: Host) -> None:
+    before = this_second()
     host.run()
-    journal = json.loads((host.state_dir / "journal.json").read_text())
+    journal = journal_of(host)
     assert set(journal.pop("token")) == {"nonce", "ciphertext", "hash"}
+    run = journal.pop("run")
+    assert before <= moment(run.pop("began")) <= moment(run.pop("ended")) <= this_second()
+    galaxy = yaml.safe_load((REPOSITORY / "galaxy.yml").read_text())
+    assert run == {
+        "host": socket.gethostname(),
+        "collection": galaxy["version"],
+        "forced": None,
+    }
     assert journal == {
         "version": 1,
         "state": "finished",
@@ -278,3 +308,33 @@ def test_the_journal_of_a_finished_run_says_what_was_done(host: Host) -> None:
         },
         "delivered": [1, 2, 3],
     }
+
+
+def test_the_journal_of_an_unfinished_run_says_when_it_began_and_no_end(host: Host) -> None:
+    before = this_second()
+    host.run(verify=False)
+    began = journal_of(host)["run"]["began"]
+    assert before <= moment(began) <= this_second()
+    assert journal_of(host)["run"]["ended"] is None
+    host.run()
+    # A run that goes on with another's key ends that one, and begins none.
+    assert journal_of(host)["run"]["began"] == began
+    assert moment(journal_of(host)["run"]["ended"]) >= moment(began)
+
+
+def test_two_names_of_one_keeper_are_refused_before_a_shard_leaves(host: Host) -> None:
+    first, second, _unused = (keeper.url for keeper in host.sandbox.keepers)
+    alias = first.replace("127.0.0.1", "localhost")
+    result = host.run(keeper_peers=[first, second, alias]).result
+    assert_whole(result)
+    assert (result["phase"], result["changed"]) == ("reach", False)
+    assert (result["option"], result["code"]) == ("keeper_peers", "data_invalid_input")
+    port = first.rpartition(":")[2]
+    assert result["msg"] == (
+        f"keeper_peers: keepers 1 ({first}) and 3 ({alias}) are one and the same: both lead to"
+        f" 127.0.0.1 port {port}, with the same certificate. No shard was sent; correct the URL of"
+        " keeper 1 or 3 in keeper_peers"
+    )
+    assert host.shard_requests() == 0
+    assert not (host.state_dir / "journal.json").exists()
+    assert list(host.runtime_dir.iterdir()) == []

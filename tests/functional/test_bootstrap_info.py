@@ -28,7 +28,6 @@ FIELDS = {
     "next",
     "nexus",
     "phase",
-    "resumed",
     "summary",
 }
 
@@ -39,9 +38,9 @@ def status(host: Host, *flags: str, **changes: Any) -> dict[str, Any]:
     done = run_program(
         "ansible", "localhost", "-m", MODULE, "-a", arguments, *flags, environment=host.environment
     )
-    _, found, text = done.stdout.partition(" => ")
+    _unused, found, text = done.stdout.partition(" => ")
     assert found, done.stdout + done.stderr
-    result, _ = json.JSONDecoder().raw_decode(text)
+    result, _unused = json.JSONDecoder().raw_decode(text)
     assert (done.returncode != 0) == ("msg" in result), done.stdout + done.stderr
     return dict(result)
 
@@ -71,7 +70,7 @@ def test_what_it_cannot_tell_is_a_failure_of_the_same_shape(host: Host) -> None:
     assert refused["msg"].startswith("keeper_timeout: ")
     assert (refused["phase"], refused["option"]) == ("config", "keeper_timeout")
     assert (refused["journal"], refused["next"], refused["summary"]) == (None, None, None)
-    assert set(refused) == FIELDS | {"msg", "code", "option"}
+    assert set(refused) == FIELDS | {"msg", "why", "what_to_do", "code", "option"}
 
 
 def test_a_play_writes_the_options_of_both_modules_once(host: Host, tmp_path: Path) -> None:

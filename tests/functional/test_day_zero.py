@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._description import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.description import (
     describe,
     inventory,
 )

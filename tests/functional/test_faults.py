@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import SandboxKeeper
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import Kind
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import SandboxKeeper
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.faults import Kind
 from ansible_collections.dayzero.spike.tests.support.ansible_run import run_through_ansible
 from ansible_collections.dayzero.spike.tests.support.fault_cases import (
     CASES,
@@ -38,16 +39,22 @@ PACE = {
     "keeper_retry_max_interval": "250ms",
 }
 ATTEMPTS = 5
+# A message ends with this where starting a keeper can help, and else with that keeper's own hint.
 LAST_WORDS = "Ensure all keepers are running and rerun bootstrap."
+LAST_STEP = {
+    "reach": "Rerun bootstrap.",
+    "deliver": "Rerun bootstrap: it goes on with the same key.",
+}
 VERBS = {"reach": "reach", "deliver": "send the shard to"}
 DOING = {"reach": "Reaching keeper", "deliver": "Sending shard to keeper"}
 
 
 def sentence(result: Result, number: int, step: str, expected: Expected) -> str:
     keeper = result["keepers"][number - 1]
+    expected = expected.as_seen(keeper["cause"])
     attempts = "1 attempt" if expected.final else f"{ATTEMPTS} attempts"
     reason = expected.reason.format(detail=keeper["detail"])
-    advice = f"{keeper['hint']} {LAST_WORDS}" if expected.final else LAST_WORDS
+    advice = LAST_WORDS if expected.starting_helps else keeper["hint"]
     return (
         f"Failed to {VERBS[step]} keeper {number} at {keeper['url']}"
         f" after {attempts} ({TIMEOUT} timeout): {reason}. {advice}"
@@ -69,6 +76,7 @@ def assert_ended_as(case: Case, step: str, host: Host, run: ModuleRun) -> None:
     assert expected is not None
     assert_whole(run.result)
     result, failing = run.result, run.result["keepers"][1]
+    expected = expected.as_seen(failing["cause"])
     attempts = 1 if expected.final else ATTEMPTS
     assert (failing["cause"], failing["state"]) == (expected.cause, expected.state(step))
     assert failing["attempts"] == attempts
@@ -84,6 +92,10 @@ def assert_ended_as(case: Case, step: str, host: Host, run: ModuleRun) -> None:
     assert failing["detail"]
     assert "\n" not in failing["detail"]
     assert result["msg"] == sentence(result, 2, step, expected)
+    (why,) = result["why"]
+    assert why.startswith("Keeper 2: ")
+    assert why.endswith(f". ({failing['detail']})")
+    assert result["what_to_do"] == [f"Keeper 2: {failing['hint']}", LAST_STEP[step]]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.reach], ids=lambda c: c.name)
@@ -159,8 +171,9 @@ def test_no_byte_of_a_request_goes_to_a_peer_that_is_not_the_keeper(
     assert failing.shard_requests == 0
 
 
-def test_every_fault_of_the_sandbox_is_in_the_table() -> None:
-    assert {kind.value for kind in Kind} == {name for case in CASES for name in case.fault}
+def test_every_fault_of_a_keeper_is_in_the_table() -> None:
+    of_keepers = {kind.value for kind in Kind if kind is not Kind.OTHER_KEY}
+    assert of_keepers == {name for case in CASES for name in case.fault}
 
 
 @pytest.mark.parametrize("step", ["reach", "deliver"])
@@ -171,6 +184,14 @@ def test_ansible_shows_the_same_as_the_module(step: str, host: Host) -> None:
     assert_ended_as(case, step, host, run)
 
 
+def split_by_keeper(line: str) -> tuple[list[int], str]:
+    """The ids of the keepers that a line is about, and what it says of them."""
+    about, _unused, said = line.partition(": ")
+    assert about.startswith(("Keeper ", "Keepers "))
+    return [int(number) for number in re.findall(r"\d+", about)], said
+
+
+@pytest.mark.timing
 @pytest.mark.parametrize("step", ["reach", "deliver"])
 def test_all_that_fail_are_reported_at_once(step: str, make_host: Callable[..., Host]) -> None:
     cases = [case for case in CASES if case.expected(step)]
@@ -187,6 +208,16 @@ def test_all_that_fail_are_reported_at_once(step: str, make_host: Callable[..., 
         f"Failed to {VERBS[step]} {len(cases)} of {len(cases) + 1} keepers:",
         *(sentence(result, n, step, e) for n, e in zip(numbers, expected) if e is not None),
     ]
+    *steps, last_step = result["what_to_do"]
+    assert last_step == LAST_STEP[step]
+    hints = {keeper["id"]: keeper["hint"] for keeper in result["keepers"][1:]}
+    assert {n: hint for ids, hint in map(split_by_keeper, steps) for n in ids} == hints
+    whys = list(map(split_by_keeper, result["why"]))
+    # What is the same for several is told once, and what most keepers have comes first.
+    assert len(steps) == len(whys) == len(set(hints.values()))
+    counts = [len(ids) for ids, _unused in whys]
+    assert counts == sorted(counts, reverse=True)
+    assert sorted(n for ids, _unused in whys for n in ids) == numbers
     if step == "reach":
         assert host.shard_requests() == 0
 
@@ -259,7 +290,8 @@ def test_a_name_service_that_never_answers_is_one_keeper_that_failed(host: Host)
     assert_whole(run.result)
     assert run.result["msg"] == (
         f"Failed to reach keeper 2 at {peers[1]} after 5 attempts ({TIMEOUT} timeout): name"
-        f" resolution failed (the name service did not answer in time). {LAST_WORDS}"
+        " resolution failed (the name service did not answer in time). Correct the name in"
+        " keeper_peers, or make this host's name service resolve it."
     )
     assert run.result["keepers"][1]["cause"] == "name_resolution"
     assert host.shard_requests() == 0

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import NEXUS_0_8_0
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import NEXUS_0_8_0
 from ansible_collections.dayzero.spike.tests.support.ansible_run import run_through_ansible
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
 from ansible_collections.dayzero.spike.tests.support.module_run import (
@@ -23,17 +23,13 @@ from ansible_collections.dayzero.spike.tests.support.module_run import (
 pytestmark = pytest.mark.slow
 
 OTHER_KEY = bytes(31) + b"\7"
-NO_VALID_SVID = (
-    "Check that Nexus has a valid SVID from its agent, that the clocks of both hosts agree, and"
-    " that our trust bundle for trust_root_nexus is current."
-)
 
 
 def assert_refused(host: Host, run: ModuleRun, code: str, sent_before: int = 0) -> None:
     assert_whole(run.result)
     assert (run.result["failed"], run.result["changed"]) == (True, False)
     assert (run.result["phase"], run.result["code"]) == ("guard", code)
-    assert run.result["log"] == []
+    assert not any(line.startswith("Sending") for line in run.result["log"])
     assert host.shard_requests() == sent_before
 
 
@@ -79,31 +75,38 @@ def test_a_nexus_with_another_key_is_left_alone(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "problem"),
+    ("fault", "problem", "step"),
     [
         (
             {"wrong_identity": "spiffe://spike.ist/spike/keeper"},
             "is not Nexus: found spiffe://spike.ist/spike/keeper, expected"
-            " spiffe://spike.ist/spike/nexus. Correct nexus_api_url, trust_root_nexus or Nexus's"
-            " SPIRE entry.",
+            " spiffe://spike.ist/spike/nexus.",
+            "Correct nexus_api_url, or Nexus's SPIRE entry.",
         ),
         (
             {"untrusted": True},
-            "is not trusted: it is signed by an authority that is not in the trust bundle."
-            f" {NO_VALID_SVID}",
+            "is not trusted: it is signed by an authority that is not in the trust bundle.",
+            "Refresh this host's trust bundle, and compare Nexus's trust domain with"
+            " trust_root_nexus.",
         ),
-        ({"expired": True}, f"is not trusted: the certificate has expired. {NO_VALID_SVID}"),
+        (
+            {"expired": True},
+            "is not trusted: the certificate has expired.",
+            "Renew Nexus's SVID: check its SPIRE agent, and the clocks of both hosts.",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_is_not_nexus_is_not_asked(
-    fault: dict[str, object], problem: str, make_host: Callable[..., Host]
+    fault: dict[str, object], problem: str, step: str, make_host: Callable[..., Host]
 ) -> None:
     host = make_host({"nexus": fault})
     run = host.run()
     assert_refused(host, run, "spiffe_invalid_spiffe_id")
     url = host.sandbox.nexus.url
     assert run.result["msg"] == f"What answers at {url} {problem} Nothing was sent."
+    assert run.result["what_to_do"] == [step, "Rerun bootstrap."]
+    assert run.result["log"] == []
     assert host.sandbox.nexus.stats.connections > 0
     assert host.sandbox.nexus.stats.http_bytes == 0
 
@@ -119,7 +122,8 @@ def test_an_answer_that_may_come_of_a_nexus_with_a_key_is_no_leave_to_send(
 ) -> None:
     host = make_host({"nexus": {"status": status}})
     run = host.run()
-    assert_refused(host, run, "state_not_ready")
+    assert_refused(host, run, "nexus_unclear")
+    assert run.result["nexus"]["state"] == "unclear"
     assert f"status {status}" in run.result["msg"]
 
 
@@ -133,10 +137,12 @@ def test_a_nexus_that_never_comes_up_is_told_of_after_the_delivery(host: Host) -
     requests = "1 request" if nexus["attempts"] == 1 else f"{nexus['attempts']} requests"
     assert run.result["msg"] == (
         f"All shards are delivered, but Nexus at {host.sandbox.nexus.url} did not prove the root"
-        f" key within 1500ms ({requests}): connection refused. Check that Nexus runs, that it has"
-        " the same keepers in SPIKE_NEXUS_KEEPER_PEERS, and that nexus_api_url is its address, and"
-        " rerun bootstrap: it goes on with the same key."
+        f" key within 1500ms ({requests}): connection refused."
     )
+    assert run.result["what_to_do"] == [
+        "Start Nexus, or correct nexus_api_url.",
+        "Rerun bootstrap: it goes on with the same key.",
+    ]
     root_key = host.root_key(1, 2)
 
     host.sandbox.nexus.start()
@@ -147,10 +153,10 @@ def test_a_nexus_that_never_comes_up_is_told_of_after_the_delivery(host: Host) -
 
 def test_the_whole_runs_time_limits_the_proof_as_well(host: Host) -> None:
     host.sandbox.nexus.stop()
-    run = host.run(timeout="4s", init_verification_timeout="20s")
+    run = host.run(timeout="8s", init_verification_timeout="20s")
     assert_whole(run.result)
     assert run.result["phase"] == "verify"
-    assert "did not prove the root key within the whole run's 4s" in run.result["msg"]
+    assert "did not prove the root key within the whole run's 8s" in run.result["msg"]
 
 
 def test_without_verify_the_proof_is_left_out_and_the_guard_is_not(host: Host) -> None:
@@ -224,14 +230,37 @@ def test_force_changes_nothing_where_a_run_is_not_refused(host: Host) -> None:
     assert host.shards() == before
 
 
-def test_not_even_force_changes_the_settings_of_a_cluster_that_is_proved(host: Host) -> None:
+@pytest.mark.parametrize("force", [False, True], ids=["", "force"])
+def test_a_cluster_that_its_owners_have_changed_is_taken_over_and_nothing_is_sent(
+    force: bool, host: Host
+) -> None:
     host.run()
     before = host.shards()
-    run = host.run(force=True, shamir_threshold=3)
-    assert_refused(host, run, "store_invalid_configuration", sent_before=3)
-    assert "Nexus splits its key by itself for those in its own settings" in run.result["msg"]
+    checked = host.run(shamir_threshold=3, force=force, check=True).result
+    result = host.run(shamir_threshold=3, force=force).result
+    for one in (checked, result):
+        assert_whole(one)
+        assert (one["phase"], one["changed"], one["forced"]) == ("done", True, None)
     assert host.shards() == before
     assert host.nexus_holds(host.root_key(1, 2))
+    again = host.run(shamir_threshold=3).result
+    assert (again["phase"], again["changed"]) == ("done", False)
+    # And back again, as the owners like.
+    assert host.run().result["changed"]
+
+
+def test_a_cluster_that_was_changed_before_its_first_run_had_ended_is_taken_over_too(
+    host: Host,
+) -> None:
+    host.run(verify=False)
+    assert host.sandbox.nexus.wait_initialised()
+    sent = host.shard_requests()
+    others = [keeper.url for keeper in reversed(host.sandbox.keepers)]
+    result = host.run(keeper_peers=others).result
+    assert (result["phase"], result["changed"]) == ("done", True)
+    assert host.shard_requests() == sent
+    assert json.loads((host.state_dir / "journal.json").read_text())["cluster"]["keepers"] == others
+    assert list(host.runtime_dir.iterdir()) == []
 
 
 def test_a_nexus_whose_certificate_has_expired_is_told_of_after_the_delivery(host: Host) -> None:
@@ -248,8 +277,9 @@ def test_a_nexus_whose_certificate_has_expired_is_told_of_after_the_delivery(hos
     assert run.result["code"] == "spiffe_invalid_spiffe_id"
     assert run.result["msg"] == (
         f"All shards are delivered. What answers at {nexus.url} is not trusted: the certificate has"
-        f" expired. {NO_VALID_SVID} Then rerun bootstrap."
+        " expired."
     )
+    assert run.result["what_to_do"][0].startswith("Renew Nexus's SVID")
     nexus.heal()
     again = host.run().result
     assert (again["phase"], again["nexus"]["state"]) == ("done", "ready")
@@ -265,7 +295,7 @@ def test_a_key_without_its_journal_is_not_sent_beside_a_nexus_database(host: Hos
     (data_dir / "spike.db").touch()
     run = host.run(verify=False, nexus_data_dir=str(data_dir))
     assert_refused(host, run, "state_already_initialized", sent_before=3)
-    assert f"nexus_data_dir holds the database {data_dir}/spike.db" in run.result["msg"]
+    assert f"Nexus has a database ({data_dir}/spike.db)" in run.result["msg"]
     forced = host.run(verify=False, nexus_data_dir=str(data_dir), force=True).result
     assert (forced["phase"], forced["resumed"]) == ("done", False)
     assert host.root_key(1, 2) != before
@@ -277,7 +307,7 @@ def test_no_key_is_drawn_beside_a_nexus_database(host: Host) -> None:
     (data_dir / "spike.db").touch()
     run = host.run(run_through_ansible, nexus_data_dir=str(data_dir))
     assert_refused(host, run, "state_already_initialized")
-    assert f"nexus_data_dir holds the database {data_dir}/spike.db" in run.result["msg"]
+    assert f"Nexus has a database ({data_dir}/spike.db)" in run.result["msg"]
 
 
 def test_the_database_does_not_keep_an_unfinished_run_from_ending(host: Host) -> None:
@@ -297,6 +327,20 @@ def test_spikes_own_setting_of_the_data_directory_guards_the_database_too(host: 
     run = host.run(nexus_data_dir=str(host.directory))
     assert_refused(host, run, "state_already_initialized")
     assert f"{host.directory}/data/spike.db" in run.result["msg"]
+
+
+@pytest.mark.parametrize("found", ["present", "absent"])
+def test_what_somebody_else_has_found_of_the_database_decides(found: str, host: Host) -> None:
+    # Neither is what the module would find.
+    data_dir = host.directory / "data"
+    data_dir.mkdir()
+    if found == "absent":
+        (data_dir / "spike.db").touch()
+    run = host.run(nexus_data_dir=str(data_dir), nexus_database=found)
+    if found == "present":
+        assert_refused(host, run, "state_already_initialized")
+    else:
+        assert run.result["phase"] == "done"
 
 
 def reruns_while_keeper_3_is_slow(host: Host, meanwhile: Callable[[], None]) -> ModuleRun:
@@ -353,8 +397,14 @@ def test_an_unfinished_run_beside_another_key_is_told_both_ways_on(host: Host) -
     run = host.run()
     assert_refused(host, run, "state_already_initialized", sent_before=3)
     assert "holds another root key than the unfinished run's" in run.result["msg"]
-    assert "restart neither it nor a keeper until it has sent" in run.result["msg"]
-    assert "nothing needs to be done" not in run.result["msg"]
+    steps = run.result["what_to_do"]
+    assert any(
+        "restart nothing before it has sent the keepers its own shards" in one for one in steps
+    )
+    assert any(one.endswith("it goes on with the same key.") for one in steps)
+    # What costs nothing comes first.
+    kept = [one.startswith("To keep the key that Nexus has") for one in steps]
+    assert kept.index(True) < kept.index(False, kept.index(True))
 
 
 def run_where_only_an_administrator_makes(path: str, host: Host) -> ModuleRun:

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._description import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.description import (
     describe,
     inventory,
 )

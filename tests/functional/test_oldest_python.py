@@ -117,12 +117,13 @@ def test_the_oldest_python_gives_a_cluster_its_key(
 # Where the end of a wait of no time was missed, queue.SimpleQueue waited for ever after 4000 to
 # 100 000 such waits (CPython 3.9 and 3.10).
 _WAITS = """
-from ansible_collections.dayzero.spike.plugins.module_utils._workers import Workers
+from ansible_collections.dayzero.spike.plugins.module_utils._net.workers import Workers
 for _ in range(300_000):
     Workers().next_result(0.0)
 """
 
 
+@pytest.mark.long
 def test_the_oldest_python_never_waits_for_ever_where_it_should_not_wait(
     oldest_python: Path,
 ) -> None:
@@ -134,6 +135,7 @@ def test_the_oldest_python_never_waits_for_ever_where_it_should_not_wait(
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["reach", "deliver"])
 @pytest.mark.parametrize("name", ["refuse_identity", "drip", "close"])
 def test_the_oldest_python_tells_faults_as_the_newest_does(

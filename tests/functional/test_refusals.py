@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import IssuedSvid
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import IssuedSvid
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import Sandbox
 from ansible_collections.dayzero.spike.tests.support.ansible_run import run_through_ansible
 from ansible_collections.dayzero.spike.tests.support.module_host import Host, file_system_of
 from ansible_collections.dayzero.spike.tests.support.module_run import (
@@ -44,7 +44,14 @@ def assert_refused(host: Host, run: ModuleRun, option: str, phase: str) -> None:
     assert_whole(run.result)
     assert (run.result["failed"], run.result["changed"]) == (True, False)
     assert (run.result["phase"], run.result["option"]) == (phase, option)
+    step, last = run.result["what_to_do"]
+    assert step.startswith(f"{option}: ")
+    assert step.endswith(".")
+    remedy = step[len(f"{option}: ") : -1]
+    assert remedy[:1] == remedy[:1].upper()
     assert run.result["msg"].startswith(f"{option}: ")
+    assert run.result["msg"].endswith(f"; {remedy[:1].lower()}{remedy[1:]}")
+    assert last == "Rerun bootstrap."
     assert run.result["log"] == []
     assert "Traceback" not in run.output
     sandbox = host.sandbox
@@ -114,21 +121,39 @@ BAD = [
         hidden="hunter2",
     ),
     Bad("no host", "keeper_peers", ["1", "https://:8443", "3"], "is not a URL"),
-    Bad("no scheme", "keeper_peers", ["1", "keeper2:8443", "3"], "https://keeper1:8443"),
+    Bad(
+        "no scheme",
+        "keeper_peers",
+        ["1", "keeper2:8443", "3"],
+        "a port from 1 to 65535; give it as https://keeper2:8443 in keeper_peers",
+    ),
+    Bad(
+        "nothing but a scheme",
+        "keeper_peers",
+        ["1", "https://", "3"],
+        "a port from 1 to 65535; give it as https://keeper2:8443 in keeper_peers",
+    ),
     Bad("port 0", "keeper_peers", ["1", "https://127.0.0.1:0", "3"], "is not a URL"),
     Bad(
         "port 99999",
         "keeper_peers",
         ["1", "https://127.0.0.1:99999", "3"],
-        "a port from 1 to 65535; give it as https://keeper1:8443",
+        "a port from 1 to 65535; give it as https://127.0.0.1:8443 in keeper_peers",
     ),
     Bad("a query", "keeper_peers", ["1", "https://127.0.0.1:1?a=b", "3"], "has a query"),
+    Bad(
+        "a path",
+        "keeper_peers",
+        ["1", "2", "https://127.0.0.1:1/v1/store"],
+        "keeper 3 is 'https://127.0.0.1:1/v1/store', which has a path;"
+        " give it as https://127.0.0.1:1 in keeper_peers",
+    ),
     Bad("an empty keeper", "keeper_peers", ["1", "", "3"], "is not a URL"),
     Bad(
         "port 99999 for Nexus",
         "nexus_api_url",
         "https://127.0.0.1:99999",
-        "a port from 1 to 65535; give it as https://localhost:8553",
+        "a port from 1 to 65535; give it as https://127.0.0.1:8553",
     ),
     Bad("Nexus over http", "nexus_api_url", "http://127.0.0.1:1", "does not begin with https://"),
     Bad(
@@ -162,7 +187,12 @@ BAD = [
             ("spiffe_source_timeout", "1_000"),
         )
     ),
-    Bad("a timeout of 293 years", "keeper_timeout", "2570000h", "too long"),
+    Bad(
+        "a timeout of 293 years",
+        "keeper_timeout",
+        "2570000h",
+        "'2570000h' is longer than Go's longest duration, about 292 years; give",
+    ),
     Bad("an endless keeper", "keeper_timeout", "0", "is not greater than 0"),
     Bad("an endless keeper, with a unit", "keeper_timeout", "0s", "is not greater than 0"),
     Bad("no wait", "keeper_retry_initial_interval", "0", "is not greater than 0"),
@@ -184,7 +214,9 @@ def changed_options(host: Host, bad: Bad) -> dict[str, Any]:
     change = bad.change
     if bad.option == "keeper_peers":
         change = [urls.get(item, item) for item in change]
-    return {**host.options(), bad.option: change}
+    # An option of a source that is not used is not refused.
+    source = {"svid_source": "workload_api"} if bad.option.startswith("spiffe_") else {}
+    return {**host.options(), **source, bad.option: change}
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
@@ -210,6 +242,38 @@ def test_ansible_shows_the_same_refusal(bad: Bad, host: Host) -> None:
     assert bad.shown in run.result["msg"]
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"shamir_threshold": 1},
+            "spike_bootstrap_shamir_threshold: 1 is below 2, and with 1 every shard would be the"
+            " root key itself; give 2 or more",
+        ),
+        (
+            {"keeper_peers": ["keeper1:8443", "https://keeper2:8443"]},
+            "spike_bootstrap_keeper_peers: keeper 1 is 'keeper1:8443', which is not a URL with a"
+            " host and, if any, a port from 1 to 65535; give it as https://keeper1:8443 in"
+            " spike_keeper_url",
+        ),
+    ],
+    ids=["an option", "the URL of one keeper"],
+)
+def test_who_wrote_an_inventory_is_told_the_names_of_its_variables(
+    change: dict[str, Any], told: str, host: Host
+) -> None:
+    result = host.run(naming="variables", **change).result
+    assert_whole(result)
+    assert result["msg"] == told
+    about, _unused, remedy = told.partition("; ")
+    variable, _unused, _unused = about.partition(":")
+    assert result["what_to_do"] == [
+        f"{variable}: {remedy[:1].upper()}{remedy[1:]}.",
+        "Rerun bootstrap.",
+    ]
+    assert result["option"] in change
+
+
 @pytest.mark.parametrize("bad", [bad for bad in BAD if bad.hidden], ids=lambda bad: bad.name)
 def test_a_password_in_a_url_is_not_shown(bad: Bad, host: Host) -> None:
     run = run_directly(changed_options(host, bad), environment=host.environment)
@@ -223,6 +287,14 @@ def test_a_password_in_a_url_is_not_shown(bad: Bad, host: Host) -> None:
     [
         ({"share_scheme": "circl-1.7"}, "share_scheme must be one of: circl-1.6.2, circl-1.6.1"),
         ({"svid_source": "vault"}, "svid_source must be one of"),
+        (
+            {"nexus_silence": "always"},
+            "nexus_silence must be one of: refused, never, accept, got: always",
+        ),
+        ({"nexus_database": "gone"}, "nexus_database must be one of: look, present, absent"),
+        ({"state": "absent"}, "state must be one of: bootstrapped, abandoned"),
+        ({"naming": "mine"}, "naming must be one of: options, variables"),
+        ({"accept_existing": "perhaps"}, "accept_existing"),
         ({"shamir_threshold": "two"}, "shamir_threshold"),
         ({"verify": "perhaps"}, "verify"),
         ({"keeper_peers": None}, "missing required arguments: keeper_peers"),
@@ -242,19 +314,19 @@ def test_what_ansible_itself_refuses_names_the_option(
 
 
 def on_disk(tmp_path: Path) -> Path:
-    """A directory that does not lie in memory."""
+    """A directory that does not be in memory."""
     # /tmp is in memory on many systems; where a clone lies there as well, nothing can be shown.
     if file_system_of(tmp_path) not in ("tmpfs", "ramfs"):
         return tmp_path
     if file_system_of(REPOSITORY) not in ("tmpfs", "ramfs"):
         return REPOSITORY
-    pytest.skip("neither the temporary directory nor the repository lies on a disk")
+    pytest.skip("neither the temporary directory nor the repository is on a disk")
 
 
 def test_a_runtime_dir_on_a_disk_is_refused(host: Host, tmp_path: Path) -> None:
     run = host.run(runtime_dir=str(on_disk(tmp_path)))
     assert_refused(host, run, "runtime_dir", "config")
-    assert "lies on a disk" in run.result["msg"]
+    assert "is on a disk" in run.result["msg"]
 
 
 def test_a_runtime_dir_that_was_made_on_a_disk_is_not_left_there(
@@ -263,7 +335,7 @@ def test_a_runtime_dir_that_was_made_on_a_disk_is_not_left_there(
     path = on_disk(tmp_path) / "made-by-a-run"
     run = host.run(runtime_dir=str(path))
     assert_refused(host, run, "runtime_dir", "config")
-    assert "lies on a disk" in run.result["msg"]
+    assert "is on a disk" in run.result["msg"]
     assert not path.exists()
 
 
@@ -303,6 +375,14 @@ def test_a_state_dir_that_is_a_file_is_refused(host: Host) -> None:
     run = host.run()
     assert_refused(host, run, "state_dir", "config")
     assert host.state_dir.read_text() == "mine"
+
+
+def test_a_state_dir_in_memory_is_refused(host: Host) -> None:
+    path = host.runtime_dir / "state"
+    run = host.run(state_dir=str(path))
+    assert_refused(host, run, "state_dir", "config")
+    assert f"{path} cannot be used: it is in memory, where a reboot" in run.result["msg"]
+    assert not path.exists()
 
 
 def run_changed(host: Host, option: str, value: Any) -> ModuleRun:

@@ -25,7 +25,7 @@ import yaml
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 60
+SECONDS = 180
 
 
 class Ansible:
@@ -40,7 +40,7 @@ class Ansible:
         output = self._run(
             "ansible", "localhost", "-m", "dayzero.spike.spike_sandbox", "-a", arguments, *flags
         )
-        _, _, result = output.partition(" => ")
+        _unused, _unused, result = output.partition(" => ")
         return dict(json.loads(result))
 
     def playbook(self, *arguments: str) -> str:
@@ -117,7 +117,7 @@ def test_started_or_stopped_twice_changes_nothing_the_second_time(ansible: Ansib
     second = ansible.module(faults={"1": {"delay": "1s"}})
     assert (first["changed"], second["changed"]) == (True, False)
     assert {**second, "changed": True} == first
-    assert [ansible.module(state="stopped")["changed"] for _ in range(2)] == [True, False]
+    assert [ansible.module(state="stopped")["changed"] for _unused in range(2)] == [True, False]
 
 
 def test_other_options_replace_the_sandbox(ansible: Ansible) -> None:
@@ -166,6 +166,14 @@ def test_it_removes_its_files_when_its_lifetime_ends(ansible: Ansible) -> None:
         ({"faults": {"4": {"refuse": True}}}, "faults[4]: there are keepers 1 to 3, and nexus"),
         ({"faults": {"1": {"refused": True}}}, "faults[1]: refused is unknown; known are refuse,"),
         ({"threshold": 4}, "threshold: 4 is not from 1 to the number of keepers"),
+        ({"nexus_keepers": [1, 4]}, "nexus_keepers: [1, 4] are not ids of keepers from 1 to 3"),
+        ({"nexus_keepers": [2, 2]}, "nexus_keepers: [2, 2] are not ids of keepers from 1 to 3"),
+        ({"nexus_threshold": 4}, "nexus_threshold: it is not from 1 to Nexus's 3 keepers"),
+        (
+            {"nexus_keepers": [3], "nexus_threshold": 2},
+            "nexus_threshold: it is not from 1 to Nexus's 1 keepers",
+        ),
+        ({"faults": {"1": {"other_key": True}}}, "faults[1]: other_key is about nexus"),
         ({"lifetime": "0"}, "lifetime: it must be greater than 0, and have an end"),
         ({"nexus_poll": "soon"}, "nexus_poll: 'soon' is not a duration;"),
     ],

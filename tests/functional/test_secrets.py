@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
+import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.tests.support.ansible_run import run_through_ansible
+from ansible_collections.dayzero.spike.tests.support.ansible_run import (
+    run_program,
+    run_through_ansible,
+)
+from ansible_collections.dayzero.spike.tests.support.custodian_keys import with_age, with_pgp
+from ansible_collections.dayzero.spike.tests.support.emergency import common, lines_of
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
 from ansible_collections.dayzero.spike.tests.support.module_run import (
     assert_whole,
@@ -87,19 +96,34 @@ def test_nothing_of_a_run_that_fails_shows_a_secret(host: Host) -> None:
     assert where_shown(host, texts) == []
 
 
+def test_nothing_of_a_run_that_is_told_to_end_shows_a_secret(host: Host) -> None:
+    # Each keeper has its shard, and one answers only after the run has ended.
+    host.sandbox.keepers[1].inject({"delay": "60s", "when": "deliver"})
+    with host.start(keeper_timeout="30s", keeper_max_retries=1) as started:
+        for keeper in host.sandbox.keepers:
+            assert keeper.stats.wait_for(lambda stats: stats.shard_requests > 0)
+        started.send_signal(signal.SIGTERM)
+        run = started.finish()
+    assert (run.result["phase"], run.result["code"]) == ("deliver", "retry_context_canceled")
+    texts = files_below(host.state_dir, host.home, host.temporary)
+    texts |= {"stdout": run.stdout.encode(), "stderr": run.stderr.encode()}
+    assert where_shown(host, texts) == []
+
+
 # The result is made to hold the key and every shard, in the spellings that masking knows.
 _LEAK = """
 import base64
-from ansible_collections.dayzero.spike.plugins.module_utils import _report, _root_key
+from ansible_collections.dayzero.spike.plugins.module_utils._run import report
+from ansible_collections.dayzero.spike.plugins.module_utils._key import root_key
 leaked = []
-split, result = _root_key.split, _report.RunReport.result
+split, result = root_key.split, report.RunReport.result
 def leaking_split(key, *arguments):
     shards = split(key, *arguments)
     for secret in (key, *shards):
         leaked.extend([secret.hex(), base64.b64encode(secret).decode(), str(list(secret))])
     return shards
-_root_key.split = leaking_split
-_report.RunReport.result = lambda self: {**result(self), "leaked": leaked}
+root_key.split = leaking_split
+report.RunReport.result = lambda self: {**result(self), "leaked": leaked}
 """
 
 
@@ -142,17 +166,18 @@ def test_the_run_that_finishes_it_removes_that_file(host: Host) -> None:
 
 @pytest.mark.parametrize(
     ("room", "function"),
-    [("_schedule", "start_times"), ("_root_key", "split"), ("_guard", "decide")],
+    [("_net.schedule", "start_times"), ("_key.root_key", "split"), ("_decide.guard", "decide")],
     ids=["while reaching", "with the key in hand", "in the guard"],
 )
 def test_a_defect_of_ours_is_one_clean_message_without_its_text(
     room: str, function: str, host: Host
 ) -> None:
     prelude = f"""
-from ansible_collections.dayzero.spike.plugins.module_utils import {room}
+import importlib
+room = importlib.import_module("ansible_collections.dayzero.spike.plugins.module_utils.{room}")
 def defective(*arguments, **named):
     raise RuntimeError("secret-text")
-{room}.{function} = defective
+room.{function} = defective
 """
     run = run_directly(host.options(), environment=host.environment, prelude=prelude)
     assert_whole(run.result)
@@ -162,3 +187,80 @@ def defective(*arguments, **named):
     assert "Traceback" not in run.output
     assert run.stderr == ""
     assert host.shard_requests() == 0
+
+
+# -- in an emergency: the custodians' lines, too
+
+
+def emergency_texts(host: Host, *outputs: str) -> dict[str, bytes]:
+    texts = files_below(host.state_dir, host.runtime_dir, host.home, host.temporary)
+    return texts | {f"output {number}": text.encode() for number, text in enumerate(outputs)}
+
+
+def test_nothing_of_a_recovery_or_a_restore_shows_a_secret(host: Host) -> None:
+    assert host.run().result["changed"]
+    key, sandbox = host.root_key(1, 2), host.sandbox
+    lines = lines_of(key, sandbox)
+    secrets = [key, *host.shards().values()]
+    forms = [form for secret in secrets for form in spellings(secret)]
+    directory = host.home / "recovery"
+    options = {**common(host, sandbox.recover_svid), "directory": str(directory)}
+    options["custodians"] = [with_age("a").option, with_pgp("b").option, with_age("c").option]
+    # Ansible keeps what it sends to the host: the arguments of a restore are in there by nature.
+    recovered = ansible(host, "spike_recover", options, keep=True)
+    assert recovered.returncode == 0, recovered.stdout
+
+    texts = emergency_texts(host, recovered.stdout, recovered.stderr)
+    assert shown_in(texts, forms) == []
+
+    for keeper in sandbox.keepers:
+        keeper.restart()
+    sandbox.nexus.restart()
+    outputs = []
+    for given in (
+        [lines[1], lines[3][:-1]],
+        [lines[1], lines[3][:-2] + "00"],
+        [lines[1], lines[3]],
+    ):
+        restoring = {**common(host, sandbox.restore_svid), "shards": given}
+        done = ansible(host, "spike_restore", restoring, keep=False)
+        outputs += [done.stdout, done.stderr]
+    assert '"restored": true' in outputs[-2], outputs[-2][-3000:]
+    texts = emergency_texts(host, *outputs)
+    # The command line that the test itself gives is not in there; the lines must not be either.
+    assert shown_in(texts, [*forms, *(line.encode() for line in lines.values())]) == []
+
+
+def shown_in(texts: dict[str, bytes], forms: list[bytes]) -> list[str]:
+    return [
+        name
+        for name, text in texts.items()
+        if any(form in text or form in b" ".join(text.split()) for form in forms)
+    ]
+
+
+def ansible(
+    host: Host, module: str, options: dict[str, object], *, keep: bool
+) -> subprocess.CompletedProcess[str]:
+    """Run the module from a playbook, whose variables are in a file that nobody looks into."""
+    with tempfile.TemporaryDirectory(prefix="play-") as place:
+        play = {
+            "hosts": "localhost",
+            "gather_facts": False,
+        }
+        book, variables = Path(place) / "play.yml", Path(place) / "vars.json"
+        task = {f"dayzero.spike.{module}": {name: f"{{{{ options.{name} }}}}" for name in options}}
+        book.write_text(json.dumps([{**play, "tasks": [task]}]))
+        variables.write_text(json.dumps({"options": options}))
+        environment = dict(host.environment)
+        if keep:
+            environment["ANSIBLE_KEEP_REMOTE_FILES"] = "1"
+        return run_program(
+            "ansible-playbook",
+            "-vvv",
+            "--diff",
+            str(book),
+            "-e",
+            f"@{variables}",
+            environment=environment,
+        )

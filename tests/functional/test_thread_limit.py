@@ -18,15 +18,16 @@ pytestmark = pytest.mark.slow
 
 
 def run_with_threads(host: Host, allowed: int, **changes: object) -> ModuleRun:
-    """Run the module where ``allowed`` threads start; the kernel lets root have all it wants."""
+    """Run the module where ``allowed`` threads run at once beside the first.
+
+    The kernel lets root have all it wants.
+    """
     prelude = f"""
 import threading
-start, left = threading.Thread.start, {allowed}
+start = threading.Thread.start
 def limited(thread):
-    global left
-    if left == 0:
+    if threading.active_count() > {allowed}:
         raise RuntimeError("can't start new thread")
-    left -= 1
     start(thread)
 threading.Thread.start = limited
 """
@@ -44,11 +45,14 @@ def test_a_host_that_allows_no_thread_is_told_with_the_limits_to_look_at(host: H
     run = run_with_threads(host, 0)
     assert_whole(run.result)
     assert (run.result["phase"], run.result["changed"]) == ("reach", False)
-    assert run.result["msg"] == (
-        "This host allows the run no further thread (1 running): a limit on processes and threads"
-        " is reached. Raise it (ulimit -u of the running user, TasksMax of the systemd unit, the"
-        " pids limit of the container) or end what uses it up, and run again."
-    )
+    assert run.result["code"] == "gen_general_failure"
+    assert run.result["msg"] == "This host allows the run no further thread (1 running)."
+    assert run.result["why"] == ["A limit on processes and threads is reached."]
+    assert run.result["what_to_do"] == [
+        "Raise the limit (ulimit -u of the running user, TasksMax of the systemd unit, the pids"
+        " limit of the container), or end what uses it up.",
+        "Rerun bootstrap.",
+    ]
     assert "Traceback" not in run.output
     assert host.shard_requests() == 0
 
@@ -58,8 +62,11 @@ def test_a_name_that_no_thread_can_look_up_fails_its_keepers_and_is_no_defect(ho
     run = run_with_threads(host, 1, keeper_peers=urls, keeper_timeout="1s")
     assert_whole(run.result)
     assert (run.result["phase"], run.result["failed_keepers"]) == ("reach", [1, 2, 3])
-    for keeper in run.result["keepers"]:
-        assert keeper["cause"] == "name_resolution"
+    for keeper, sentence in zip(run.result["keepers"], run.result["msg"].splitlines()[1:]):
+        assert keeper["cause"] == "local"
         assert "no further thread" in keeper["detail"]
         assert keeper["attempts"] == 5
+        # Not one about keepers: none of them is to blame.
+        assert sentence.endswith(f"this host cannot connect ({keeper['detail']}). {keeper['hint']}")
+        assert keeper["hint"].startswith("Raise the limit that the detail names on this host")
     assert "unexpected" not in run.output

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
-from ansible_collections.dayzero.spike.tests.support.module_run import ModuleRun
+from ansible_collections.dayzero.spike.tests.support.module_run import (
+    ModuleRun,
+    assert_whole,
+)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture
@@ -65,7 +68,9 @@ def test_two_clusters_can_be_unfinished_at_once(unfinished: Host, other: Host) -
 
 
 def refused(host: Host, run: ModuleRun, sent: int) -> str:
+    assert_whole(run.result)
     assert (run.result["failed"], run.result["changed"]) == (True, False)
+    assert run.result["what_to_do"]
     assert run.result["code"] == "store_invalid_configuration"
     assert host.shard_requests() == sent
     return str(run.result["msg"])

@@ -17,38 +17,65 @@ from ansible_collections.dayzero.spike.tests.support.module_run import assert_wh
 
 pytestmark = [pytest.mark.slow, pytest.mark.timing]
 
-# The guard's question to Nexus takes no longer, whatever the other times are, in seconds; and the
-# second one, before a key is drawn, where the first took all that.
-PROBE = 5.0
-SECOND_PROBE = 1.0
+# The guard's two looks at Nexus take no longer, whatever the other times are, in seconds: the first
+# comes before keepers are contacted, the second decides.
+FIRST_LOOK = 1.0
+SECOND_LOOK = 5.0
 MARGIN = 0.5
 # What the process needs besides, to start and to end.
 PROCESS = 3.0
 
 
-def test_a_nexus_that_stalls_in_tls_holds_up_the_guard_for_its_own_time_alone(
-    make_host: Callable[..., Host],
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        ({"stall_tls": True}, "the TLS handshake did not end in time"),
+        ({"delay": "60s"}, "the request was sent, no complete answer came"),
+    ],
+    ids=["stalls in TLS", "never answers"],
+)
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
+def test_a_nexus_that_says_nothing_holds_up_the_guard_for_its_two_looks_alone(
+    check: bool, fault: dict[str, object], seen: str, make_host: Callable[..., Host]
 ) -> None:
-    host = make_host({"nexus": {"stall_tls": True}})
-    # A check ends before the proof, so what it tells of Nexus is the guard's.
+    host = make_host({"nexus": fault})
+    run = host.run(check=check, keeper_timeout="30s", init_verification_timeout="30m")
+    assert_whole(run.result)
+    # It may hold a key: its silence is no leave to send.
+    assert (run.result["phase"], run.result["code"]) == ("guard", "nexus_unclear")
+    nexus = run.result["nexus"]
+    assert (nexus["state"], nexus["detail"]) == ("unclear", seen)
+    assert SECOND_LOOK - MARGIN < nexus["elapsed"] < SECOND_LOOK + MARGIN
+    looks = FIRST_LOOK + SECOND_LOOK
+    assert looks - MARGIN < run.known - run.began < looks + PROCESS
+    assert host.shard_requests() == 0
+
+
+def test_a_nexus_that_nobody_listens_for_holds_up_a_run_for_one_look(host: Host) -> None:
+    host.sandbox.nexus.stop()
     run = host.run(check=True, keeper_timeout="30s", init_verification_timeout="30m")
     assert_whole(run.result)
-    assert (run.result["phase"], run.result["nexus"]["state"]) == ("reach", "unreachable")
-    assert SECOND_PROBE - MARGIN < run.result["nexus"]["elapsed"] < SECOND_PROBE + MARGIN
-    assert PROBE + SECOND_PROBE < run.known - run.began < PROBE + SECOND_PROBE + PROCESS
+    assert (run.result["phase"], run.result["changed"]) == ("reach", True)
+    nexus = run.result["nexus"]
+    assert (nexus["state"], nexus["detail"]) == ("unreachable", "connection refused")
+    # Only a port that has refused for that long is taken for a Nexus without a key.
+    assert SECOND_LOOK - MARGIN < nexus["elapsed"] < SECOND_LOOK + MARGIN
+    assert SECOND_LOOK - MARGIN < run.known - run.began < SECOND_LOOK + PROCESS
 
 
-def test_a_nexus_that_never_answers_holds_up_the_guard_for_its_own_time_alone(
-    make_host: Callable[..., Host],
+@pytest.mark.parametrize(
+    "fault", [{"refuse": True}, {"status": 502}], ids=["refuses", "a proxy answers"]
+)
+def test_a_nexus_that_says_that_it_has_no_key_ends_the_wait_for_it(
+    fault: dict[str, object], host: Host
 ) -> None:
-    host = make_host({"nexus": {"delay": "60s"}})
-    run = host.run(keeper_timeout="30s", init_verification_timeout="30m")
+    host.sandbox.nexus.inject({**fault, "until": "3s"})
+    run = host.run(check=True, keeper_timeout="30s", init_verification_timeout="30m")
     assert_whole(run.result)
-    # It has the request and may hold a key: that is no leave to send.
-    assert (run.result["phase"], run.result["code"]) == ("guard", "state_not_ready")
-    assert PROBE - MARGIN < run.result["nexus"]["elapsed"] < PROBE + MARGIN
-    assert run.known - run.began < PROBE + PROCESS
-    assert host.shard_requests() == 0
+    assert (run.result["phase"], run.result["nexus"]["state"]) == ("reach", "not_ready")
+    # It is asked every second.
+    assert run.known - run.began < 3 + 1 + PROCESS
+    assert run.result["nexus"]["elapsed"] < SECOND_LOOK - MARGIN
 
 
 @pytest.fixture
@@ -80,10 +107,14 @@ def test_a_run_waits_for_the_lock_no_longer_than_for_a_keeper(
     run = host.run(init_verification_timeout="20s", **times)
     assert_whole(run.result)
     assert (run.result["phase"], run.result["code"]) == ("guard", "bootstrap_locked")
-    assert run.result["msg"].startswith(
-        f"Another bootstrap run holds {locked} and did not end within {shown}."
-        " Wait for it to end and rerun bootstrap."
+    assert run.result["msg"] == (
+        f"Another bootstrap run holds {locked} and did not end within {shown}. Nothing was sent."
     )
+    # Here it is the test that holds it.
+    assert run.result["why"][0] == (
+        f"Another run is at work on this host: process {os.getpid()} holds it."
+    )
+    assert run.result["what_to_do"] == ["Wait for the other run to end.", "Rerun bootstrap."]
     assert run.known - run.began < 1 + PROCESS
     assert host.sandbox.nexus.stats.connections == 0
     assert host.shard_requests() == 0

@@ -12,20 +12,20 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils import _bootstrap, _session
-from ansible_collections.dayzero.spike.plugins.module_utils._argument_spec import (
-    bootstrap_arguments,
-)
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     GuardRefusal,
     KeepersFailed,
     NexusFailed,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
-from ansible_collections.dayzero.spike.plugins.module_utils._session import Tools
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import read_settings
+from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import RootKey
+from ansible_collections.dayzero.spike.plugins.module_utils._options.settings import (
+    bootstrap_settings,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._run import bootstrap, session
+from ansible_collections.dayzero.spike.plugins.module_utils._run.report import RunReport
+from ansible_collections.dayzero.spike.plugins.module_utils._run.session import Tools
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
+from ansible_collections.dayzero.spike.tests.support.options import options
 
 pytestmark = pytest.mark.slow
 
@@ -70,13 +70,18 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> Secrets:
 @pytest.fixture(autouse=True)
 def _no_lasting_traces(monkeypatch: pytest.MonkeyPatch) -> None:
     # It would hold for the rest of the test process, which then could not read its own /proc/self.
-    monkeypatch.setattr(_session, "forbid_core_dumps", lambda: None)
+    monkeypatch.setattr(session, "forbid_core_dumps", lambda: None)
 
 
-def run_here(host: Host, step: Callable[[str], None] = lambda name: None, **changes: Any) -> None:
+def run_here(
+    host: Host,
+    step: Callable[[str], None] = lambda name: None,
+    *,
+    check: bool = False,
+    **changes: Any,
+) -> None:
     """The run that the module makes, in this process."""
-    defaults = {name: entry.get("default") for name, entry in bootstrap_arguments().items()}
-    settings = read_settings({**defaults, **host.options(**changes)})
+    settings = bootstrap_settings(options(**host.options(**changes)))
     tools = Tools(
         clock=time.monotonic,
         sleep=time.sleep,
@@ -84,8 +89,8 @@ def run_here(host: Host, step: Callable[[str], None] = lambda name: None, **chan
         mask=lambda spelling: None,
         step=step,
     )
-    report = RunReport(settings.peers, settings.nexus_api_url)
-    _bootstrap.run(settings, tools, report, check=False)
+    report = RunReport(settings.keepers, settings.nexus_api_url)
+    bootstrap.run(settings, tools, report, check=check)
 
 
 def test_a_run_that_succeeds_wipes_its_key_and_its_shards(host: Host, secrets: Secrets) -> None:
@@ -105,12 +110,15 @@ def test_a_run_that_leaves_its_key_for_the_next_wipes_its_own_copy(
 def test_a_run_that_goes_on_with_a_key_wipes_what_it_read(host: Host, secrets: Secrets) -> None:
     host.sandbox.nexus.stop()
     run_here(host, verify=False)
-    first = list(secrets.were[2:])
+    key, *shards = secrets.were[2:]
+    # Else Nexus might have the key already, from the keepers, before they are sent it again.
+    for keeper in host.sandbox.keepers:
+        keeper.restart()
     host.sandbox.nexus.start()
     run_here(host)
-    # The same key and the same shards, read again and made again.
-    assert secrets.were[len(first) + 2 :] == first
-    secrets.assert_wiped(keys=4, shards=6)
+    # The same key, read again for each of the guard's two looks, and the same shards, made again.
+    assert secrets.were[2 + 1 + len(shards) :] == [key, key, *shards]
+    secrets.assert_wiped(keys=5, shards=6)
 
 
 def test_a_delivery_that_fails_wipes_the_key_and_the_shards(host: Host, secrets: Secrets) -> None:
@@ -141,7 +149,27 @@ def test_a_key_that_was_read_for_a_run_that_is_refused_is_wiped(
     run_here(host, verify=False)
     with pytest.raises(GuardRefusal):
         run_here(host, verify=False, shamir_threshold=3)
+    # It was read for a brief look and for the whole one that it was refused after.
+    secrets.assert_wiped(keys=5, shards=3)
+
+
+def test_a_key_that_was_read_for_a_run_that_is_given_up_is_wiped(
+    host: Host, secrets: Secrets
+) -> None:
+    host.sandbox.nexus.stop()
+    run_here(host, verify=False)
+    (kept,) = host.runtime_dir.iterdir()
+    assert secrets.were[2] in kept.read_bytes()
+    run_here(host, state="abandoned", force=True)
+    assert list(host.runtime_dir.iterdir()) == []
     secrets.assert_wiped(keys=4, shards=3)
+
+
+def test_a_key_that_was_read_for_a_check_is_wiped(host: Host, secrets: Secrets) -> None:
+    host.sandbox.nexus.stop()
+    run_here(host, verify=False)
+    run_here(host, check=True)
+    secrets.assert_wiped(keys=5, shards=3)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
 from ansible_collections.dayzero.spike.tests.interop.go_build import BuildError, build_gospike
 from ansible_collections.dayzero.spike.tests.interop.go_spike import GoShamir, GoSpike
 from ansible_collections.dayzero.spike.tests.interop.plain_client import PlainClient

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
 from ansible_collections.dayzero.spike.tests.support.directories import memory_directory
 
 # gospike ends when its stdin does; one that has not by then is killed.

@@ -15,16 +15,16 @@ import ssl
 from collections.abc import Callable
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
-    Authority,
-    IssuedSvid,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import (
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import (
     CIRCL_1_6_1,
     CIRCL_1_6_2,
     ORDER,
     SIZE,
     split,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import (
+    Authority,
+    IssuedSvid,
 )
 from ansible_collections.dayzero.spike.tests.interop.go_spike import (
     ClusterState,
@@ -160,11 +160,11 @@ def test_a_keeper_hears_every_kind_of_bootstrap(
         ),
         pytest.param(lambda ca: ca.issue(f"{BOOTSTRAP_ID}per"), id="a longer name"),
         pytest.param(
-            lambda _: Authority("spike.ist").issue(BOOTSTRAP_ID),
+            lambda _unused: Authority("spike.ist").issue(BOOTSTRAP_ID),
             id="a foreign authority",
         ),
         pytest.param(
-            lambda _: Authority("example.org").issue("spiffe://example.org/spike/bootstrap"),
+            lambda _unused: Authority("example.org").issue("spiffe://example.org/spike/bootstrap"),
             id="a foreign trust domain",
         ),
         pytest.param(
@@ -273,7 +273,7 @@ def test_a_shard_that_is_too_short_is_taken_and_filled_with_zeros(
     go_spike: GoSpike, bootstrap: PlainClient
 ) -> None:
     # Only what is filled with a zero, and at its end, is the right shard again.
-    candidates = (split(draw_root_key(), 2, 3, CIRCL_1_6_2) for _ in itertools.count())
+    candidates = (split(draw_root_key(), 2, 3, CIRCL_1_6_2) for _unused in itertools.count())
     shards = next(shards for shards in candidates if shards[2][-1] == 0)
     deliver(bootstrap, go_spike, [shards[0], shards[1], shards[2][:-1]])
     state = go_spike.await_ready()

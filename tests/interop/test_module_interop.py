@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
 from ansible_collections.dayzero.spike.tests.interop.go_spike import GoSpike
 from ansible_collections.dayzero.spike.tests.support.directories import memory_directory
 from ansible_collections.dayzero.spike.tests.support.module_run import ModuleRun, run_directly

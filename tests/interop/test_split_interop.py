@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import (
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import (
     CIRCL_1_6_1,
     CIRCL_1_6_2,
     ORDER,

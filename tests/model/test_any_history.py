@@ -20,14 +20,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import SandboxKeeper
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import (
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import (
     CIRCL_1_6_1,
     CIRCL_1_6_2,
     recover,
     split,
 )
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import SandboxKeeper
 from ansible_collections.dayzero.spike.tests.support.module_forks import Ended, Forks
+from ansible_collections.dayzero.spike.tests.support.operator import Operator
 from ansible_collections.dayzero.spike.tests.support.rerun_world import (
     World,
     sends_a_shard,
@@ -37,6 +38,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     rule,
     run_state_machine_as_test,
@@ -52,17 +54,21 @@ _SETTINGS = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-_MOST_RERUNS = 6
-
 CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     "right": {},
     "threshold 3": {"shamir_threshold": 3},
     "old scheme": {"share_scheme": CIRCL_1_6_1},
+    "swapped order": {"keeper_peers": "swapped"},
 }
+# Of these shards a Nexus with the right settings makes a key that nobody drew.
+MISLEADING = frozenset({"threshold 3", "swapped order"})
+SWAPPED = (2, 1, 3)
+SOMEBODYS = bytes(31) + b"\7"
 # Most runs are what an operator means to do.
 CONFIGURATION = st.sampled_from(["right", "right", "right", *CONFIGURATIONS])
 FORCE = st.sampled_from([False, False, False, False, True])
 VERIFY = st.sampled_from([True, True, False])
+ACCEPT = st.sampled_from([False, False, False, True])
 # After how many steps a run dies: a run that has nothing to do has some 10, a whole one some 60.
 KILL = st.one_of(st.none(), st.integers(1, 10), st.integers(11, 65))
 
@@ -70,10 +76,18 @@ KILL = st.one_of(st.none(), st.integers(1, 10), st.integers(11, 65))
 def _heal_all(cluster: World) -> None:
     for keeper in cluster.keepers:
         keeper.heal()
+    cluster.nexus.heal()
 
 
 EVENTS: Mapping[str, Callable[[World], None]] = {
-    "keepers are well": _heal_all,
+    "all are well": _heal_all,
+    "Nexus blinks": lambda cluster: cluster.nexus.inject({"refuse": True, "until": "60ms"}),
+    "Nexus is slow": lambda cluster: cluster.nexus.inject({"delay": "50ms"}),
+    "Nexus cannot be reached": lambda cluster: cluster.nexus.inject({"blackhole": True}),
+    "a proxy answers for Nexus": lambda cluster: cluster.nexus.inject({"status": 500}),
+    "Nexus is misheard once": lambda cluster: cluster.nexus.inject(
+        {"other_key": True, "failures": 1}
+    ),
     "Nexus restarts": lambda cluster: cluster.nexus.restart(),
     "Nexus restarts without its data": lambda cluster: cluster.nexus.restart(keep_data=False),
     "Nexus stops": lambda cluster: cluster.nexus.stop(),
@@ -103,8 +117,9 @@ class AnyHistory(RuleBasedStateMachine):
 
     ``verified`` is the hash of the key that Nexus proved, until a forced run sends another one.
     ``drawn`` is the hash of the key that the journal is about, where a run came to keep it.
-    ``journalled`` is the configuration that the journal is about. ``forced``: shards of several
-    splits may meet, until they have all been forgotten.
+    ``journalled`` is the configuration that the journal is about, ``kept_for`` that of the kept
+    key. ``forced``: shards of several splits may meet, until they have all been forgotten, because
+    somebody forced a run or gave one up and has not restarted everything.
     """
 
     forks: Forks
@@ -119,15 +134,50 @@ class AnyHistory(RuleBasedStateMachine):
         self.verified: str | None = None
         self.drawn: str | None = None
         self.forced = False
+        self.given_up: set[Origin] = set()
         self.journalled: str | None = None
+        self.kept_for: str | None = None
         self.history: list[str] = []
         self.counts["histories"] += 1
 
     # -- runs
 
-    @rule(configuration=CONFIGURATION, force=FORCE, verify=VERIFY, kill=KILL)
-    def run(self, configuration: str, force: bool, verify: bool, kill: int | None) -> None:
-        self._run(configuration, force, verify=verify, kill=kill)
+    @initialize(begun=st.sampled_from(["", "", "unfinished", "lost"]))
+    def something_was_begun(self, begun: str) -> None:
+        if begun:
+            self.cluster.keepers[2].inject({"status": 500, "when": "deliver"})
+            self.cluster.keepers[1].inject({"status": 500, "when": "deliver"})
+            self._run("right", False)
+            _heal_all(self.cluster)
+        if begun == "lost":
+            # Nexus came up with a key of its own.
+            self.cluster.nexus.hold(SOMEBODYS)
+            shards = split(SOMEBODYS, 2, 3, CIRCL_1_6_2)
+            origin = Origin(hashlib.sha256(SOMEBODYS).hexdigest(), "right")
+            self.origins.update(dict.fromkeys(shards, origin))
+            self.history.append("Nexus has another key")
+
+    @rule(configuration=CONFIGURATION, force=FORCE, verify=VERIFY, accept=ACCEPT, kill=KILL)
+    def run(
+        self, configuration: str, force: bool, verify: bool, accept: bool, kill: int | None
+    ) -> None:
+        self._run(configuration, force, verify=verify, kill=kill, accept_existing=accept)
+
+    @rule(force=FORCE, kill=KILL)
+    def give_up(self, force: bool, kill: int | None) -> None:
+        proved = self.drawn is not None and self.drawn == self.cluster.nexus.root_key_sha256
+        before, key = self._token(), self._pending_key()
+        ended = self._ended("right", force, kill=kill, state="abandoned")
+        gone = self._token() != before or self._pending_key() != key
+        # force takes the place of Nexus's word only where Nexus cannot be asked.
+        asked = not force or self.cluster.nexus.is_well
+        self._promise(not (gone and proved and asked), "a run was given up that Nexus proves")
+        if gone:
+            # Its shards may be out, and nobody remembers them.
+            self.forced = True
+            self.given_up |= {self.origins[shard] for shard in self._shards()}
+            self.counts["given up"] += 1
+        assert ended.killed or not sends_a_shard(ended)
 
     # -- what else happens: one rule for all, so that most steps are runs
 
@@ -162,11 +212,11 @@ class AnyHistory(RuleBasedStateMachine):
         known = {origin.key for origin in self.origins.values()}
         key = self.cluster.nexus.root_key_sha256
         # With another threshold than Nexus has, even the right shards make a wrong key.
-        misled = any(origin.configuration == "threshold 3" for origin in self.origins.values())
+        misled = any(origin.configuration in MISLEADING for origin in self.origins.values())
         third_key = key is not None and key not in known and not misled
         if self.forced:
             # Whoever forces may mix, until what was there before is gone.
-            self.forced = third_key or len(origins) > 1
+            self.forced = third_key or len(origins) > 1 or bool(origins & self.given_up)
         self._promise(self.forced or len(origins) <= 1, f"shards of {len(origins)} splits met")
         self._promise(self.forced or not third_key, "Nexus has a key that nobody drew")
 
@@ -180,16 +230,17 @@ class AnyHistory(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.resources:
-            configuration = self._operate_until_done()
-            again = self.cluster.run(**CONFIGURATIONS[configuration]).result
+            _heal_all(self.cluster)
+            self.cluster.nexus.start()
+            operator = _Operator(self)
+            last = operator.until_done(self._run("right", False))
+            again = self.cluster.run(**operator.options).result
             self._promise(
-                (again["phase"], again["changed"]) == ("done", False), f"not done: {again}"
+                (again["phase"], again["changed"]) == ("done", False),
+                f"not done: {again}\n{operator.done}",
             )
-            other = "threshold 3" if configuration == "right" else "right"
-            forced = self._run(other, force=True).result
-            self._promise(
-                forced["code"] == "store_invalid_configuration", f"forced to change: {forced}"
-            )
+            if last["nexus"]["state"] == "ready":
+                self._assert_not_even_force_changes_it()
 
     # -- how
 
@@ -198,8 +249,45 @@ class AnyHistory(RuleBasedStateMachine):
             self.broken.append("\n".join([words, *self.history]))
         assert kept, words
 
+    def _assert_not_even_force_changes_it(self) -> None:
+        sent = [keeper.stats.shard_requests for keeper in self.cluster.keepers]
+        for configuration in ("threshold 3", "right"):
+            forced = self.cluster.run(force=True, **self._options(configuration)).result
+            self._promise(forced["phase"] == "done", f"not left alone: {forced}")
+            self.counts["forced where Nexus proves the key"] += 1
+        now = [keeper.stats.shard_requests for keeper in self.cluster.keepers]
+        self._promise(now == sent, "force sent a shard to a cluster whose key is proved")
+
+    def _options(self, configuration: str) -> dict[str, Any]:
+        """The options of a configuration, for this cluster."""
+        options = dict(CONFIGURATIONS[configuration])
+        if options.get("keeper_peers") == "swapped":
+            options["keeper_peers"] = [self.cluster.keepers[i - 1].url for i in SWAPPED]
+        return options
+
+    def _ended(
+        self, configuration: str, force: bool, *, kill: int | None = None, **options: Any
+    ) -> Ended:
+        """How a run ends that sends no shards, or whose shards are looked at by the caller."""
+        ended = self.cluster.run(
+            kill=kill,
+            force=force,
+            # Nexus needs a moment when it is there, and for ever when it is not.
+            init_verification_timeout="400ms",
+            **{**self._options(configuration), **options},
+        )
+        self.cluster.settle()
+        self._note_run(ended, configuration, force, options)
+        return ended
+
     def _run(
-        self, configuration: str, force: bool, *, verify: bool = True, kill: int | None = None
+        self,
+        configuration: str,
+        force: bool,
+        *,
+        verify: bool = True,
+        kill: int | None = None,
+        **options: Any,
     ) -> Ended:
         arrived = [len(keeper.stats.shards) for keeper in self.cluster.keepers]
         pending = self._pending_key()
@@ -208,16 +296,12 @@ class AnyHistory(RuleBasedStateMachine):
         proved = self.drawn is not None and self.drawn == self.cluster.nexus.root_key_sha256
         may_replace = force and not proved
         self.counts["forced where Nexus proves the key"] += force and proved
-        ended = self.cluster.run(
-            kill=kill,
-            force=force,
-            verify=verify,
-            # Nexus needs a moment when it is there, and for ever when it is not.
-            init_verification_timeout="400ms",
-            **CONFIGURATIONS[configuration],
-        )
-        self.cluster.settle()
-        self._note_run(ended, configuration, force, verify)
+        ended = self._ended(configuration, force, kill=kill, verify=verify, **options)
+        if self._token() == token and self._journalled_cluster() == self._cluster_of(configuration):
+            # Taken over from its owners, or as it was.
+            self.journalled = configuration
+        if self._pending_key() != pending:
+            self.kept_for = configuration
         if self._token() != token:
             self._promise(
                 may_replace or token is None,
@@ -250,7 +334,8 @@ class AnyHistory(RuleBasedStateMachine):
     ) -> None:
         """Note of which key the shards are that a run has sent: all of the same."""
         assert all(len(set(shards)) == 1 for shards in sent.values())
-        only = {number: shards[0] for number, shards in sent.items()}
+        order = SWAPPED if configuration == "swapped order" else (1, 2, 3)
+        only = {order.index(number) + 1: shards[0] for number, shards in sent.items()}
         threshold = 3 if configuration == "threshold 3" else 2
         if len(only) >= threshold:
             keys = [recover(dict(list(only.items())[:threshold]))]
@@ -292,12 +377,28 @@ class AnyHistory(RuleBasedStateMachine):
     def _held(self) -> list[bytes]:
         return [keeper.shard for keeper in self.cluster.keepers if keeper.shard is not None]
 
-    def _note_run(self, ended: Ended, configuration: str, force: bool, verify: bool) -> None:
+    def _journalled_cluster(self) -> object:
+        try:
+            return self.cluster.journal()["cluster"]
+        except FileNotFoundError:
+            return None
+
+    def _cluster_of(self, configuration: str) -> dict[str, Any]:
+        options = self.cluster.options(**self._options(configuration))
+        return {
+            "keepers": options["keeper_peers"],
+            "threshold": options["shamir_threshold"],
+            "scheme": options.get("share_scheme", CIRCL_1_6_2),
+        }
+
+    def _note_run(
+        self, ended: Ended, configuration: str, force: bool, options: Mapping[str, Any]
+    ) -> None:
         if ended.killed:
             end = f"killed at {ended.points[-1]}"
         else:
             end = f"{ended.result['phase']} {ended.result.get('code', '')}"
-        self.history.append(f"run: {configuration}, {force=}, {verify=}: {end}")
+        self.history.append(f"run: {configuration}, {force=}, {options}: {end}")
         self.counts["runs"] += 1
         self.counts["forced"] += force
         self.counts["sent shards"] += sends_a_shard(ended)
@@ -310,43 +411,41 @@ class AnyHistory(RuleBasedStateMachine):
         else:
             self.counts["failed"] += 1
 
-    def _operate_until_done(self) -> str:
-        """Do what the messages say; no history is so bad that they do not lead out of it.
 
-        Returns the configuration with which it is done.
-        """
-        _heal_all(self.cluster)
-        self.cluster.nexus.start()
-        configuration, force = "right", False
-        for _ in range(_MOST_RERUNS):
-            result = self._run(configuration, force).result
-            if result["phase"] == "done":
-                return configuration
-            if force and result["code"] == "store_invalid_configuration":
-                # Nexus proves the key, so the settings are put back.
-                assert self.journalled is not None
-                configuration, force = self.journalled, False
-            else:
-                force = self._do_as_told(result["code"], result["msg"])
-        self._promise(False, f"no end of it: {result['code']}: {result['msg']}")
-        return configuration
+class _Operator(Operator):
+    """Follows the messages, with the promises looked at after each run.
 
-    def _do_as_told(self, code: str, message: str) -> bool:
-        """Returns whether the next run is to be forced."""
-        if code == "root_key_missing":
-            self.cluster.restart_everything()
-            return True
-        if "restart neither it nor a keeper" in message:
-            # Nexus has another key than the unfinished run's, and its data is not wanted.
-            self.cluster.nexus.stop(keep_data=False)
-            self.cluster.restart_everything()
-            return False
-        if "let it recover the key from its keepers" in message:
-            held = self._held()
-            recovers = len(held) > 1 and len({self.origins[shard].key for shard in held}) == 1
-            return not (recovers and self.cluster.nexus.wait_initialised())
-        # It goes on with the same key; or there is nothing that anybody would want back.
-        return code not in ("state_not_ready", "bootstrap_keeper_unreachable")
+    Nothing that Nexus stores is wanted, there are no recovery shards, and whatever key Nexus has is
+    as good as another.
+    """
+
+    def __init__(self, history: AnyHistory) -> None:
+        super().__init__(
+            history.cluster,
+            true=(
+                "If it is the cluster that you expect, nothing needs to be done",
+                "If the cluster was given its new key on purpose",
+                "Only if all that Nexus stores is to be given up",
+                "To use this run's key instead, only if Nexus holds nothing that is wanted",
+                "To use this run's key instead",
+                "If it is refused again",
+            ),
+        )
+        self._history = history
+        self._configuration = "right"
+
+    def make_the_run(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        accept = bool(options.get("accept_existing"))
+        force = bool(options.get("force"))
+        ended = self._history._run(self._configuration, force, accept_existing=accept)
+        return ended.result
+
+    def correct(self) -> None:
+        """Put the settings back: they are those of the journal, else those of the kept key."""
+        earlier = self._history.journalled or self._history.kept_for
+        if earlier is not None:
+            self._configuration = earlier
+            self.options.update(self._history._options(self._configuration))
 
 
 def test_any_history_of_runs_kills_restarts_and_reboots_keeps_the_promises(
@@ -366,7 +465,15 @@ def test_any_history_of_runs_kills_restarts_and_reboots_keeps_the_promises(
                 pytest.fail("\n\n".join(broken), pytrace=False)
             raise
     # It was about something.
-    ends = ("done", "failed", "forced", "forced where Nexus proves the key", "killed", "refused")
-    assert all(counts[end] > 0 for end in ends)
+    ends = (
+        "done",
+        "failed",
+        "forced",
+        "forced where Nexus proves the key",
+        "given up",
+        "killed",
+        "refused",
+    )
+    assert not [end for end in ends if not counts[end]], counts
     numbers = ", ".join(f"{count} {name}" for name, count in counts.items())
     record_property("table", f"model: {numbers}; no promise broken")

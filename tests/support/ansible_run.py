@@ -44,7 +44,7 @@ def run_through_ansible(
     ended = time.monotonic()
     found = _RESULT.search(done.stdout)
     assert found, done.stdout + done.stderr
-    result, _ = json.JSONDecoder().raw_decode(done.stdout, found.end())
+    result, _unused = json.JSONDecoder().raw_decode(done.stdout, found.end())
     if found.group(1) == "FAILED":
         # Ad hoc, Ansible says it in this word alone.
         result["failed"] = True

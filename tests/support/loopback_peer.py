@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import (
     Authority,
     IssuedSvid,
 )
@@ -148,7 +148,7 @@ class Peer:
     ``close``. ``received`` counts the bytes that came as data: after TLS, where there is TLS.
     """
 
-    def __init__(self, talk: Talk, address: str = "127.0.0.1") -> None:
+    def __init__(self, talk: Talk, address: str = "127.0.0.1", port: int = 0) -> None:
         self.connections = 0
         self.handshakes = 0
         self.received = 0
@@ -161,7 +161,7 @@ class Peer:
         self._errors: list[Exception] = []
         six = ":" in address
         self._listener = socket.create_server(
-            (address, 0), family=socket.AF_INET6 if six else socket.AF_INET, backlog=64
+            (address, port), family=socket.AF_INET6 if six else socket.AF_INET, backlog=64
         )
         self.port: int = self._listener.getsockname()[1]
         self.url = f"https://[{address}]:{self.port}" if six else f"https://{address}:{self.port}"

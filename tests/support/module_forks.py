@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-# How often a run asks Nexus again. A test has no second to give to each of hundreds of runs; what
-# is asked, and what is made of the answer, stays the same.
+# How often a run asks Nexus again, and for how long. A test has no seconds to give to each of
+# hundreds of runs; what is asked, and what is made of the answer, stays the same.
 _NEXUS_INTERVAL_SECONDS = 0.03
+_NEXUS_LOOKS_SECONDS = (0.15, 0.3)
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,14 @@ class Forks:
         self._process.wait(10)
         self._process.stdout.close()
 
-    def start(self, arguments: Path, kill: Point | int | None = None) -> Run:
+    def start(self, arguments: Path, kill: Point | int | None = None, *, prelude: str = "") -> Run:
         """Begin a run of the module with ``arguments``, a file; ``kill`` says where it dies.
 
-        An ``int`` is the number of steps that it lives through.
+        An ``int`` is the number of steps that it lives through. ``prelude`` is Python that the
+        run's own process executes first.
         """
         assert self._process.stdin is not None
-        order: dict[str, Any] = {"arguments": str(arguments)}
+        order: dict[str, Any] = {"arguments": str(arguments), "prelude": prelude}
         if isinstance(kill, Point):
             order.update(name=kill.name, number=kill.number)
         elif kill is not None:
@@ -147,12 +149,16 @@ def write_arguments(path: Path, options: Mapping[str, Any]) -> Path:
 
 def _serve() -> None:
     # All that a run needs is imported before the first fork.
-    from ansible_collections.dayzero.spike.plugins.module_utils import _nexus
+    from ansible_collections.dayzero.spike.plugins.module_utils._run import survey
+    from ansible_collections.dayzero.spike.plugins.module_utils._spike import nexus
     from ansible_collections.dayzero.spike.plugins.modules import spike_bootstrap
 
     assert spike_bootstrap.run_module
-    assert _nexus._INTERVAL_SECONDS == 1.0
-    _nexus._INTERVAL_SECONDS = _NEXUS_INTERVAL_SECONDS
+    assert (nexus._INTERVAL_SECONDS, nexus._CONFIRM_SECONDS) == (1.0, 0.5)
+    assert list(survey._SECONDS.values()) == [1.0, 5.0]
+    nexus._INTERVAL_SECONDS = nexus._CONFIRM_SECONDS = _NEXUS_INTERVAL_SECONDS
+    nexus._FIRST_INTERVAL_SECONDS = _NEXUS_INTERVAL_SECONDS / 3
+    survey._SECONDS.update(zip(survey.Look, _NEXUS_LOOKS_SECONDS, strict=True))
     for line in sys.stdin:
         _fork(json.loads(line))
 
@@ -182,7 +188,7 @@ def _fork(order: Mapping[str, Any]) -> None:
                 *names, pending = (pending + data).split(b"\n")
                 for name in names:
                     _tell({"step": name.decode()})
-    _, status = os.waitpid(child, 0)
+    _unused, status = os.waitpid(child, 0)
     _tell({"status": os.waitstatus_to_exitcode(status), "output": text.decode()})
 
 
@@ -209,11 +215,15 @@ def _run(order: Mapping[str, Any], steps: int, output: int) -> NoReturn:
 
 def _run_module(order: Mapping[str, Any], steps: int) -> None:
     from ansible.module_utils.basic import AnsibleModule
-    from ansible_collections.dayzero.spike.plugins.module_utils._argument_spec import (
+    from ansible_collections.dayzero.spike.plugins.module_utils._entry.module_entry import (
+        run_module,
+    )
+    from ansible_collections.dayzero.spike.plugins.module_utils._entry.modules import BOOTSTRAP
+    from ansible_collections.dayzero.spike.plugins.module_utils._options.argument_spec import (
         bootstrap_arguments,
     )
-    from ansible_collections.dayzero.spike.plugins.module_utils._module_entry import run_module
 
+    exec(order["prelude"], {})
     path = order["arguments"]
     sys.argv = ["spike_bootstrap", path]
     options = json.loads(Path(path).read_text())["ANSIBLE_MODULE_ARGS"]
@@ -237,7 +247,7 @@ def _run_module(order: Mapping[str, Any], steps: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     module = AnsibleModule(argument_spec=bootstrap_arguments(), supports_check_mode=True)
-    run_module(module, step)
+    run_module(module, BOOTSTRAP, step)
 
 
 if __name__ == "__main__":

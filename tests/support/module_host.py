@@ -12,8 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import recover
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import recover
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import Sandbox
 from ansible_collections.dayzero.spike.tests.support.module_run import (
     ModuleRun,
     Runner,

@@ -19,14 +19,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 MODULE = "dayzero.spike.spike_bootstrap"
-_PYTHON_MODULE = "ansible_collections.dayzero.spike.plugins.modules.spike_bootstrap"
+_PYTHON_MODULES = "ansible_collections.dayzero.spike.plugins.modules"
 # Only a run that hangs meets it.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
+# A prelude: whoever started the tests may ignore these signals, as nohup and background jobs do.
+HEARS_SIGNALS = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
 
 Result = dict[str, Any]
 
-ALWAYS = {"changed", "phase", "failed_keepers", "keepers", "nexus", "resumed", "log"}
-_ON_FAILURE = {"failed", "msg", "code"}
+ALWAYS = {"changed", "phase", "failed_keepers", "keepers", "nexus", "resumed", "forced", "log"}
+_ON_FAILURE = {"failed", "msg", "why", "what_to_do", "code"}
 _OF_A_KEEPER = {"id", "url", "state", "attempts", "elapsed", "cause", "detail", "hint"}
 _OF_NEXUS = {"url", "state", "attempts", "elapsed", "detail"}
 
@@ -83,9 +89,11 @@ class StartedRun:
         diff: bool = False,
         prelude: str = "",
         wrapper: Sequence[str] = (),
+        module: str = "spike_bootstrap",
     ) -> None:
         arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
-        body = f"import runpy\n{prelude}\nrunpy.run_module({_PYTHON_MODULE!r}, run_name='__main__')"
+        python_module = f"{_PYTHON_MODULES}.{module}"
+        body = f"import runpy\n{prelude}\nrunpy.run_module({python_module!r}, run_name='__main__')"
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
         self.began = time.monotonic()
         self._process = subprocess.Popen(
@@ -114,6 +122,17 @@ class StartedRun:
     def send_signal(self, number: int) -> None:
         """Send it a signal, as a terminal does."""
         self._process.send_signal(number)
+
+    def leave(self) -> None:
+        """Read its output no longer, as a controller that was killed."""
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def finish_unheard(self) -> tuple[int, str]:
+        """Wait for its end after ``leave``: its exit status, and what it said of errors."""
+        status = self._process.wait(PATIENCE_SECONDS)
+        self._stderr.seek(0)
+        return status, self._stderr.read()
 
     def finish(self) -> ModuleRun:
         """Wait for its end."""
@@ -145,10 +164,17 @@ def run_directly(
     diff: bool = False,
     prelude: str = "",
     wrapper: Sequence[str] = (),
+    module: str = "spike_bootstrap",
 ) -> ModuleRun:
     """Run the module alone, see ``StartedRun``."""
     with StartedRun(
-        options, environment=environment, check=check, diff=diff, prelude=prelude, wrapper=wrapper
+        options,
+        environment=environment,
+        check=check,
+        diff=diff,
+        prelude=prelude,
+        wrapper=wrapper,
+        module=module,
     ) as started:
         return started.finish()
 
@@ -184,6 +210,7 @@ def files_below(*directories: Path) -> dict[str, bytes]:
 
 __all__ = [
     "ALWAYS",
+    "HEARS_SIGNALS",
     "MODULE",
     "PATIENCE_SECONDS",
     "ModuleRun",

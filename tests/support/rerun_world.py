@@ -16,24 +16,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import file_name
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import recover, split
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import recover, split
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import Sandbox
+from ansible_collections.dayzero.spike.plugins.module_utils._state.pending_key import file_name
 from ansible_collections.dayzero.spike.tests.support.module_forks import (
     Ended,
     Forks,
     Point,
+    Run,
     write_arguments,
 )
 from ansible_collections.dayzero.spike.tests.support.module_run import ALWAYS
-
-_NEXUS_SECONDS = 20
 
 
 class World:
     """A sandbox and the directories of the host that bootstraps it.
 
-    ``runs`` counts the runs. What happened to the keepers before ``new_history`` is not looked at
+    ``runs`` counts the runs. ``recovery_key`` is the key that the operator's recovery shards give,
+    None where none were made. What happened to the keepers before ``new_history`` is not looked at
     any more.
     """
 
@@ -45,6 +45,7 @@ class World:
         self.runtime_dir = runtime_dir
         self.key_file = runtime_dir / file_name(str(self.state_dir))
         self.runs = 0
+        self.recovery_key: bytes | None = None
         self._directory = directory
         self._written = itertools.count()
         self._forks = forks
@@ -74,13 +75,19 @@ class World:
         path = self._directory / f"arguments-{next(self._written)}.json"
         return write_arguments(path, self.options(**options))
 
-    def run(self, *, kill: Point | int | None = None, **options: Any) -> Ended:
+    def run(self, *, kill: Point | int | None = None, prelude: str = "", **options: Any) -> Ended:
         """Run the module, up to where it is killed; whatever it refuses, it sends nothing then."""
+        return self.checked(self.start(kill=kill, prelude=prelude, **options).end())
+
+    def start(self, *, kill: Point | int | None = None, prelude: str = "", **options: Any) -> Run:
+        """Begin a run, during which something else may happen; its end is to be ``checked``."""
         self.runs += 1
-        ended = self._forks.run(self.arguments(**options), kill)
+        return self._forks.start(self.arguments(**options), kill, prelude=prelude)
+
+    def checked(self, ended: Ended) -> Ended:
+        """What holds of every run that ends."""
         if not ended.killed:
             assert set(ended.result) >= ALWAYS, ended.result
-            assert len(ended.result["keepers"]) == len(self.options(**options)["keeper_peers"])
             if ended.result["phase"] in ("config", "identity", "guard", "reach"):
                 assert not ended.result["changed"]
                 assert not sends_a_shard(ended)
@@ -100,21 +107,6 @@ class World:
             keeper.restart()
         self.nexus.start()
         self.new_history()
-
-    def operate(self, code: str) -> bool:
-        """Do what the message with this code says; returns whether the next run is forced."""
-        if code == "root_key_missing":
-            self.restart_everything()
-            return True
-        assert code == "state_not_ready", code
-        # Nexus recovers its key if there are shards enough; else the data is lost without the
-        # operator's own shards.
-        held = sum(keeper.shard is not None for keeper in self.keepers)
-        if held >= self.sandbox.threshold:
-            assert self.nexus.wait_initialised(_NEXUS_SECONDS)
-            return False
-        self.new_history()
-        return True
 
     def settle(self) -> None:
         """Let the keepers read what a run that has ended had written."""
@@ -200,7 +192,7 @@ class World:
 def world(forks: Forks, **sandbox: Any) -> Iterator[World]:
     """A world of its own, with nothing of it left afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="rerun-"))
-    # The key's directory must lie in memory.
+    # The key's directory must be in memory.
     runtime_dir = Path(tempfile.mkdtemp(prefix="rerun-", dir="/dev/shm"))
     try:
         with Sandbox(directory / "sandbox", nexus_poll_seconds=0.02, **sandbox) as embedded:

@@ -11,30 +11,35 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import AttemptFailed, Failure
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
-    Authority,
-    IssuedSvid,
+from ansible_collections.dayzero.spike.plugins.module_utils._net.attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._net.credentials import (
+    Credentials,
+    LiveTls,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sockets import (
+from ansible_collections.dayzero.spike.plugins.module_utils._net.sockets import (
+    Lookups,
     Resolve,
     resolve_with_system,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+from ansible_collections.dayzero.spike.plugins.module_utils._net.transport import Transport
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import (
+    Authority,
+    IssuedSvid,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
     KEEPER_PATH,
     IdRule,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_tls import PeerTls
-from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.svid import (
     Identity,
     build_identity,
     certificates_from_pem,
     private_key_from_pem,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import Transport
 
 DOMAIN = "spike.ist"
 BOOTSTRAP = f"spiffe://{DOMAIN}/spike/bootstrap"
@@ -64,8 +69,11 @@ def bootstrap_of(authority: Authority, **issue: object) -> Identity:
 def transport_for(
     identity: Identity, rule: IdRule = KEEPER_RULE, resolve: Resolve = resolve_with_system
 ) -> Iterator[Transport]:
-    """A transport that is closed at the end."""
-    transport = Transport(PeerTls(identity, rule), resolve=resolve)
+    """A transport with one identity, however long it lives; it is closed at the end."""
+    credentials = Credentials(
+        lambda stopped: identity, clock=time.monotonic, now=lambda: datetime.now(timezone.utc)
+    )
+    transport = Transport(LiveTls(credentials, rule), lookups=Lookups(resolve))
     try:
         yield transport
     finally:

@@ -16,13 +16,14 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt, Clock
-from ansible_collections.dayzero.spike.plugins.module_utils._broadcast import Report, Request
+from ansible_collections.dayzero.spike.plugins.module_utils._clock import Clock
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     AttemptFailed,
     Cause,
     Failure,
 )
+from ansible_collections.dayzero.spike.plugins.module_utils._net.attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._net.broadcast import Attempted, Request
 
 
 @dataclass(frozen=True)
@@ -67,22 +68,22 @@ class VirtualTime:
         self.now = now
         self.clock = lambda: self.now
         self.attempts: list[Attempt] = []
-        self._future: list[tuple[float, int, Callable[[], Report | None]]] = []
+        self._future: list[tuple[float, int, Callable[[], Attempted | None]]] = []
         self._order = itertools.count()
         self._ends_after: float | None = None
 
-    def start(self, job: Callable[[], Report]) -> None:
+    def start(self, job: Callable[[], Attempted]) -> None:
         """Play an attempt: its report is known at once, and handed out when its time has come."""
         self._ends_after = None
         report = job()
         if self._ends_after is not None:
             self._later(self._ends_after, lambda: report)
 
-    def next_result(self, timeout: float) -> Report | None:
+    def next_result(self, timeout: float) -> Attempted | None:
         """Let time pass up to ``timeout`` seconds, or to the next report."""
         until = self.now + max(0.0, timeout)
         while self._future and self._future[0][0] <= until:
-            self.now, _, happens = heapq.heappop(self._future)
+            self.now, _unused, happens = heapq.heappop(self._future)
             report = happens()
             if report is not None:
                 return report
@@ -114,7 +115,7 @@ class VirtualTime:
         cause = Cause.CONNECT_TIMEOUT if sends is None else Cause.RESPONSE_TIMEOUT
         raise AttemptFailed(Failure(cause, "out of time", sent=sends is not None))
 
-    def _later(self, after: float, happens: Callable[[], Report | None]) -> None:
+    def _later(self, after: float, happens: Callable[[], Attempted | None]) -> None:
         heapq.heappush(self._future, (self.now + after, next(self._order), happens))
 
 

@@ -16,13 +16,13 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import grpc
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import (
     Authority,
     IssuedSvid,
 )
@@ -38,6 +38,8 @@ def _generated(name: str) -> Any:
         return importlib.import_module(f"spiffe.proto.{name}")
 
 
+_GARBAGE = b"neither a certificate nor a key"
+
 _messages = _generated("workload_pb2")
 _services = _generated("workload_pb2_grpc")
 
@@ -52,26 +54,46 @@ class Fault(enum.Enum):
     GARBAGE = "answers with bytes that are no certificate"
 
 
+class Part(enum.Enum):
+    """A part of one SVID that can be broken, whatever the others are."""
+
+    CHAIN = "chain"
+    KEY = "key"
+    BUNDLE = "bundle"
+
+
 @dataclass(frozen=True)
 class Grant:
-    """One SVID that the agent hands out, and the authority whose bundle goes with it."""
+    """One SVID that the agent hands out, and the authority whose bundle goes with it.
+
+    ``garbage`` is the part that comes as bytes which are none, if any.
+    """
 
     svid: IssuedSvid
     authority: Authority
+    garbage: Part | None = None
+
+    def bytes_of(self, part: Part) -> bytes:
+        """The bytes of one part, as the agent sends them."""
+        if part is self.garbage:
+            return _GARBAGE
+        if part is Part.KEY:
+            return _der_key(self.svid.key_pem)
+        return _der(self.svid.chain_pem if part is Part.CHAIN else self.authority.bundle_pem())
 
 
 class WorkloadApi:
     """The server, as a context manager; it listens while inside, and its socket goes with it.
 
     ``asked`` is set by the first call that reaches it. ``federated`` maps trust domains to their
-    authorities.
+    authorities, or to the bytes that come in place of their bundle.
     """
 
     def __init__(
         self,
         grants: Sequence[Grant] = (),
         *,
-        federated: Mapping[str, Authority] | None = None,
+        federated: Mapping[str, Authority | bytes] | None = None,
         fault: Fault = Fault.NONE,
     ) -> None:
         self.asked = threading.Event()
@@ -119,23 +141,26 @@ class WorkloadApi:
     FetchX509Bundles = FetchJWTSVID = FetchJWTBundles = ValidateJWTSVID = _unimplemented
 
 
-def _answer(grants: Sequence[Grant], federated: Mapping[str, Authority], fault: Fault) -> Any:
+def _answer(
+    grants: Sequence[Grant], federated: Mapping[str, Authority | bytes], fault: Fault
+) -> Any:
     if fault is Fault.EMPTY:
         grants = ()
-    chain = b"no certificate" if fault is Fault.GARBAGE else None
+    if fault is Fault.GARBAGE:
+        grants = [replace(grant, garbage=Part.CHAIN) for grant in grants]
     return _messages.X509SVIDResponse(
         svids=[
             _messages.X509SVID(
                 spiffe_id=grant.svid.spiffe_id,
-                x509_svid=chain or _der(grant.svid.chain_pem),
-                x509_svid_key=_der_key(grant.svid.key_pem),
-                bundle=_der(grant.authority.bundle_pem()),
+                x509_svid=grant.bytes_of(Part.CHAIN),
+                x509_svid_key=grant.bytes_of(Part.KEY),
+                bundle=grant.bytes_of(Part.BUNDLE),
             )
             for grant in grants
         ],
         federated_bundles={
-            f"spiffe://{domain}": _der(authority.bundle_pem())
-            for domain, authority in federated.items()
+            f"spiffe://{domain}": sent if isinstance(sent, bytes) else _der(sent.bundle_pem())
+            for domain, sent in federated.items()
         },
     )
 
@@ -157,4 +182,4 @@ def _der_key(pem: bytes) -> bytes:
     )
 
 
-__all__ = ["Fault", "Grant", "WorkloadApi"]
+__all__ = ["Fault", "Grant", "Part", "WorkloadApi"]

@@ -4,9 +4,15 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta, timezone
+
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._duration import (
+from ansible_collections.dayzero.spike.plugins.module_utils._clock import (
+    DURATION_EXAMPLE,
     Duration,
+    as_utc,
+    from_utc,
     parse_duration,
 )
 from hypothesis import given, settings
@@ -96,15 +102,20 @@ def test_a_number_of_seconds_is_shown_with_its_unit(text: str, seconds: float, s
         "30s\n30s",
     ],
 )
-def test_anything_else_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(ValueError, match="such as 30s, 1m30s or 500ms") as caught:
+def test_anything_else_is_refused_and_quoted(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a duration$") as caught:
         parse_duration(text)
     assert repr(text) in str(caught.value)
 
 
+def test_what_a_refusal_gives_for_an_example_is_a_duration() -> None:
+    examples = re.findall(r"[0-9]\w+", DURATION_EXAMPLE)
+    assert [parse_duration(text).seconds for text in examples] == [30, 90, 0.5]
+
+
 @pytest.mark.parametrize("text", ["9223372036.854775808s", "9223372037", "2562048h", "9" * 400])
 def test_what_is_too_long_for_go_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is too long"):
+    with pytest.raises(ValueError, match="is longer than Go's longest duration, about 292 years"):
         parse_duration(text)
 
 
@@ -131,3 +142,57 @@ def test_every_text_is_a_duration_or_a_value_error(text: str) -> None:
         return
     assert duration.seconds >= 0
     assert parse_duration(duration.text) == duration
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        pytest.param(datetime(2026, 7, 1, tzinfo=timezone.utc), "2026-07-01T00:00:00Z", id="UTC"),
+        pytest.param(
+            datetime(2026, 7, 1, 1, 30, tzinfo=timezone(timedelta(hours=2))),
+            "2026-06-30T23:30:00Z",
+            id="another zone",
+        ),
+        pytest.param(
+            datetime(2026, 7, 1, 12, 0, 59, 999_999, timezone.utc),
+            "2026-07-01T12:00:59Z",
+            id="a part of a second",
+        ),
+    ],
+)
+def test_a_moment_is_written_in_utc_to_the_second(moment: datetime, text: str) -> None:
+    assert as_utc(moment) == text
+
+
+@QUICK
+@given(
+    st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30)),
+    st.timedeltas(timedelta(hours=-23), timedelta(hours=23)),
+)
+def test_a_moment_that_was_written_is_read_back_to_the_second(
+    moment: datetime, offset: timedelta
+) -> None:
+    aware = moment.replace(tzinfo=timezone(offset))
+    found = from_utc(as_utc(aware))
+    assert found.tzinfo is timezone.utc
+    assert timedelta(0) <= aware - found < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "2026-07-01",
+        "2026-07-01 12:00:00Z",
+        "2026-07-01T12:00:00",
+        "2026-07-01T12:00:00+00:00",
+        "2026-07-01T12:00:00.5Z",
+        "2026-13-01T12:00:00Z",
+        "2026-02-29T12:00:00Z",
+        "2026-07-01T12:00:00Z and more",
+    ],
+)
+def test_what_is_no_written_moment_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"does not match|out of range|remains"):
+        from_utc(text)

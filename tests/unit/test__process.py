@@ -4,8 +4,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+from datetime import datetime, timezone
+from pathlib import Path
 
+import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils import _process
+from ansible_collections.dayzero.spike.plugins.module_utils._process import booted_at
 from ansible_collections.dayzero.spike.tests.support.interpreter import run_python
 
 PROBE = """
@@ -36,3 +42,43 @@ def test_a_process_is_not_dumpable_any_more() -> None:
 def test_a_process_cannot_raise_its_core_limit_again() -> None:
     _before, after = json.loads(run_python(PROBE))
     assert after[1:] == [0, 0]
+
+
+def test_a_host_that_refuses_limits_still_lets_a_run_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_limit: int, _values: tuple[int, int]) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(_process.resource, "setrlimit", refuse)
+    _process.allow_open_files()
+
+
+def test_a_host_tells_when_it_was_started() -> None:
+    (line,) = [
+        line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
+    ]
+    booted = booted_at()
+    assert booted is not None
+    assert booted.timestamp() == int(line.split()[1])
+    assert booted.tzinfo is timezone.utc
+    assert booted < datetime.now(timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(None, id="not readable"),
+        pytest.param("cpu 1 2 3\nctxt 4\n", id="without the line"),
+        pytest.param("btime soon\n", id="no number"),
+    ],
+)
+def test_a_host_that_does_not_tell_when_it_was_started_gives_none(
+    monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    def read(path: str, *, encoding: str) -> io.StringIO:
+        assert path == "/proc/stat"
+        if content is None:
+            raise PermissionError
+        return io.StringIO(content)
+
+    monkeypatch.setattr(_process, "open", read, raising=False)
+    assert booted_at() is None

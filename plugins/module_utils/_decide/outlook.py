@@ -7,22 +7,18 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
-    GuardRefusal,
-    StateUnusable,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._guard import (
+from .._errors import Advice, StateUnusable
+from .._spike.nexus import Nexus
+from .guard import (
     Decision,
     Standing,
     decide,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Nexus
-
-# A line that names more keepers than this is no longer read.
-_MOST_NAMED = 10
+from .keeper_words import named
+from .nexus_words import Situation
 
 
 class Next(enum.Enum):
@@ -30,6 +26,8 @@ class Next(enum.Enum):
 
     NOTHING = Decision.NOTHING.value
     FINISH = Decision.FINISH.value
+    ADOPT = Decision.ADOPT.value
+    ACCEPT = Decision.ACCEPT.value
     RESUME = Decision.RESUME.value
     DRAW = Decision.DRAW.value
     REFUSE = "refuse"
@@ -43,18 +41,27 @@ class Outlook:
     summary: str
 
 
-def foresee(standing: Standing, *, unreached: Sequence[int], running: bool) -> Outlook:
+def foresee(
+    standing: Standing,
+    *,
+    unreached: Sequence[int],
+    running: bool,
+    told: Callable[[Situation], Advice],
+) -> Outlook:
     """What a run would do, by the very rules that it follows.
 
     ``unreached`` are the ids of the keepers that failed the preflight. ``running``: a run is at
-    work at this moment, so the standing will be another one soon.
+    work at this moment, so the standing will be another one soon. ``told`` gives what a refusal
+    tells.
     """
-    try:
-        step = Next(decide(standing, force=False).value)
+    judgement = decide(standing, force=False)
+    if judgement.decision is not None:
+        step = Next(judgement.decision.value)
         meaning = _meaning(standing, step)
-    except GuardRefusal as refusal:
+    elif judgement.refusal is not None:
         step = Next.REFUSE
-        meaning = f"Refused: {refusal.message}"
+        advice = told(judgement.refusal)
+        meaning = " ".join([f"Refused: {advice.msg}", *advice.what_to_do[:1]])
     if running:
         return Outlook(step, _progress(standing))
     warning = _warning(standing, step, unreached)
@@ -64,7 +71,7 @@ def foresee(standing: Standing, *, unreached: Sequence[int], running: bool) -> O
 def foresee_blindly(standing: Standing, unusable: StateUnusable) -> Outlook:
     """What a run would do where the journal or the key of an unfinished run cannot be read.
 
-    ``standing`` is that of a host without either: it tells only what Nexus says.
+    ``standing`` is that of a host without either: it reports only what Nexus says.
     """
     if standing.verdict.nexus is Nexus.OTHER_KEY:
         found = "Nexus holds a root key, so a run without the journal would be refused as well"
@@ -90,6 +97,16 @@ def _meaning(standing: Standing, step: Next) -> str:
             "Unfinished: Nexus proves the root key, and only the journal does not say so yet;"
             " rerun bootstrap, it sends nothing."
         )
+    if step is Next.ADOPT:
+        return (
+            "Changed: Nexus proves the root key, and the settings are not those of the journal;"
+            " rerun bootstrap, it takes the new settings over and sends nothing."
+        )
+    if step is Next.ACCEPT:
+        return (
+            "Bootstrapped elsewhere: Nexus holds a root key of which nothing is known here, which"
+            " {accept_existing} accepts."
+        )
     if step is Next.DRAW:
         return f"Fresh: no run is remembered here, and {_nexus_of_a_fresh_one(standing)}."
     record = standing.record
@@ -102,7 +119,7 @@ def _meaning(standing: Standing, step: Next) -> str:
     if lacking:
         have = "is not known to have its" if len(lacking) == 1 else "are not known to have their"
         return (
-            f"Unfinished: {_named(lacking)} {have} shard; rerun bootstrap, it goes on with the"
+            f"Unfinished: {named(lacking)} {have} shard; rerun bootstrap, it goes on with the"
             " same key."
         )
     return (
@@ -120,25 +137,21 @@ def _nexus_of_a_fresh_one(standing: Standing) -> str:
     )
 
 
+_WITH_A_KEY = (Next.NOTHING, Next.FINISH, Next.ADOPT, Next.ACCEPT)
+
+
 def _warning(standing: Standing, step: Next, unreached: Sequence[int]) -> str:
     if not unreached:
         return ""
     if step in (Next.DRAW, Next.RESUME):
-        return f"It sends nothing before it reaches {_named(unreached)}: see the hints."
+        return f"It sends nothing before it reaches {named(unreached)}: see the hints."
     left = len(standing.cluster.keepers) - len(unreached)
-    if step in (Next.NOTHING, Next.FINISH) and left < standing.cluster.threshold:
+    if step in _WITH_A_KEY and left < standing.cluster.threshold:
         return (
-            f"Not reached: {_named(unreached)}. A Nexus that restarts now finds {left} keepers and"
+            f"Not reached: {named(unreached)}. A Nexus that restarts now finds {left} keepers and"
             f" needs {standing.cluster.threshold} to recover its key: see the hints."
         )
-    return f"Not reached: {_named(unreached)}, see the hints."
-
-
-def _named(ids: Sequence[int]) -> str:
-    shown = ", ".join(str(i) for i in ids[:_MOST_NAMED])
-    more = len(ids) - _MOST_NAMED
-    rest = f" and {more} more" if more > 0 else ""
-    return f"{'keeper' if len(ids) == 1 else 'keepers'} {shown}{rest}"
+    return f"Not reached: {named(unreached)}, see the hints."
 
 
 __all__ = ["Next", "Outlook", "foresee", "foresee_blindly"]

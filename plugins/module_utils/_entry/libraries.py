@@ -10,21 +10,36 @@ import importlib
 import re
 import sys
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import LibraryMissing
+from .._errors import (
+    RERUN,
+    Advice,
+    LibraryMissing,
+)
 
 # The oldest that are tested: those of Ubuntu 22.04. RHEL 9 has the same or newer ones.
 _OLDEST = {"cryptography": "3.4.8", "requests": "2.25.1"}
 
 
-def check_libraries() -> None:
-    """Raise LibraryMissing where a library is missing, broken, or older than what is tested."""
-    for name, oldest in _OLDEST.items():
+def check_libraries(*names: str) -> None:
+    """Raise LibraryMissing where one is missing, broken, or older than what is tested.
+
+    ``names`` are those that are needed: by default all that a run needs.
+    """
+    for name in names or _OLDEST:
+        oldest = _OLDEST[name]
         problem = _problem(name, oldest)
         if problem:
             raise LibraryMissing(
-                f"{name} {oldest} or newer is needed by the Python {sys.executable}, and {problem}."
-                f" Install it (package python3-{name}, or pip install {name}), or set"
-                " ansible_python_interpreter to a Python that has it."
+                Advice(
+                    f"{name} {oldest} or newer is needed by the Python {sys.executable}, and"
+                    f" {problem}.",
+                    ("This Python is another one than the library was installed for.",),
+                    (
+                        f"Install it for {sys.executable} (package python3-{name}, or pip install"
+                        f" {name}), or set ansible_python_interpreter to a Python that has it.",
+                        RERUN,
+                    ),
+                )
             )
 
 

@@ -7,27 +7,31 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._errors import (
+    Advice,
     ConfigError,
     DayZeroError,
     IdentityError,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._libraries import check_libraries
-from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import (
-    read_settings,
-    readable_peers,
-    url_credentials,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._status_report import StatusReport
+from .._naming import Naming
+from .._options.cluster import Keeper
+from .._options.settings import misplaced_secrets, readable_keepers, url_credentials
+from .._run.report import Report
+from .ending import Ended, endable
+from .libraries import check_libraries
 
 if TYPE_CHECKING:
-    from ansible_collections.dayzero.spike.plugins.module_utils._session import Tools
+    from .._run.session import Tools
+
+Of = TypeVar("Of")
+Told = TypeVar("Told", bound=Report)
 
 
 class Module(Protocol):
@@ -38,6 +42,9 @@ class Module(Protocol):
     _diff: bool
     no_log_values: set[str]
 
+    def warn(self, warning: str) -> None:
+        """Show a warning to the operator."""
+
     def exit_json(self, **result: Any) -> NoReturn:
         """End with success."""
 
@@ -45,59 +52,58 @@ class Module(Protocol):
         """End with a failure."""
 
 
-_UNCHANGED = "Nothing was changed."
+@dataclass(frozen=True)
+class Entry(Generic[Of, Told]):
+    """What sets one module apart from the others.
+
+    ``read`` validates its parameters, ``report`` makes the record of a run from its keepers, the
+    URL of its Nexus and the reader's words, and ``run`` does the work; it may import the libraries
+    only then. ``afterwards`` is what an operator does after a run that was ended from outside.
+    ``name`` is what an operator runs again after a failure.
+    """
+
+    read: Callable[[Mapping[str, Any]], Of]
+    report: Callable[[Sequence[Keeper], str | None, Naming], Told]
+    run: Callable[[Of, Tools, Told, bool], None]
+    afterwards: str
+    name: str = "bootstrap"
+
+
+_OUTPUT = 1
 # Ansible looks for every registered value in every string of a result: with 1000 keepers for 1.5 s,
 # half as long again as the run. Above this many, only those that the result holds are registered.
 _MANY_SECRETS = 500
-# A status has no options for these: it says what a plain run would do.
-_PLAIN_RUN = {"verify": True, "init_verification_timeout": "30m", "force": False}
 
 
-def run_module(module: Module, step: Callable[[str], None] = lambda name: None) -> NoReturn:
-    """Run and end the process, with the same result shape whatever happens."""
+def run_module(
+    module: Module, entry: Entry[Of, Told], step: Callable[[str], None] = lambda name: None
+) -> NoReturn:
+    """Do what ``entry`` says and end the process, with one result shape whatever happens."""
     params = module.params
-    report = RunReport(readable_peers(params["keeper_peers"]), params["nexus_api_url"])
+    # Not every module has a role whose variables could be named.
+    naming = Naming(params.get("naming", Naming.OPTIONS.value))
+    report = entry.report(readable_keepers(params["keeper_peers"]), params["nexus_api_url"], naming)
     secrets: set[str] = set()
 
     def work() -> None:
-        settings = read_settings(params)
+        settings = entry.read(params)
         check_libraries()
-        # Imported only now: it imports the libraries.
-        from ansible_collections.dayzero.spike.plugins.module_utils._bootstrap import run
+        entry.run(settings, _tools(secrets.add, step), report, module.check_mode)
 
-        run(settings, _tools(secrets.add, step), report, check=module.check_mode)
-
-    failure = _failure_of(
-        work,
-        interrupted="Rerun bootstrap: it goes on where this run ended.",
-        defect="Rerunning bootstrap is safe.",
-    )
+    failure = _failure_of(work, naming, afterwards=entry.afterwards, name=entry.name)
+    for warning in report.warnings:
+        module.warn(warning)
     result = {**report.result(), **failure}
     if module._diff:
         would_deliver = module.check_mode and report.changed and not failure
-        result["diff"] = report.diff(would_deliver=would_deliver)
+        diff = report.diff(would_deliver=would_deliver)
+        if diff is not None:
+            result["diff"] = diff
     _end(module, result, secrets, failed=bool(failure))
 
 
-def show_status(module: Module) -> NoReturn:
-    """Tell how the cluster stands and end the process, with the same shape whatever happens."""
-    params = {**_PLAIN_RUN, **module.params}
-    report = StatusReport(readable_peers(params["keeper_peers"]), params["nexus_api_url"])
-    secrets: set[str] = set()
-
-    def work() -> None:
-        settings = read_settings(params)
-        check_libraries()
-        from ansible_collections.dayzero.spike.plugins.module_utils._status import inspect
-
-        inspect(settings, _tools(secrets.add), report)
-
-    failure = _failure_of(work, interrupted=_UNCHANGED, defect=_UNCHANGED)
-    _end(module, {**report.result(), **failure}, secrets, failed=bool(failure))
-
-
-def _tools(mask: Callable[[str], None], step: Callable[[str], None] = lambda name: None) -> Tools:
-    from ansible_collections.dayzero.spike.plugins.module_utils._session import Tools
+def _tools(mask: Callable[[str], None], step: Callable[[str], None]) -> Tools:
+    from .._run.session import Tools
 
     return Tools(
         clock=time.monotonic,
@@ -108,40 +114,54 @@ def _tools(mask: Callable[[str], None], step: Callable[[str], None] = lambda nam
     )
 
 
-def _failure_of(work: Callable[[], None], *, interrupted: str, defect: str) -> dict[str, Any]:
+def _failure_of(
+    work: Callable[[], None], naming: Naming, *, afterwards: str, name: str = "bootstrap"
+) -> dict[str, Any]:
     """Do ``work``; what its failure adds to the result, nothing where it succeeds.
 
-    ``interrupted`` and ``defect`` say what the operator does after either. No exception gets past
-    this: ansible-core shows the text of an uncaught one, also with no_log.
+    ``afterwards`` says what the operator does after a run that was ended, or has a defect. No
+    exception gets past this: ansible-core shows the text of an uncaught one, also with no_log. Ends
+    the process where nobody would read a result.
     """
     try:
-        work()
+        with endable(_OUTPUT):
+            work()
     except DayZeroError as error:
-        failure = {"msg": error.message, "code": error.code}
+        failure = {**_told(error.advice.rerun(name), naming), "code": error.code}
         if error.phase is not None:
             failure["phase"] = error.phase.value
         if isinstance(error, (ConfigError, IdentityError)) and error.option is not None:
             failure["option"] = error.option
         return failure
-    except KeyboardInterrupt:
-        return {"msg": f"Interrupted. {interrupted}", "code": "retry_context_canceled"}
+    except KeyboardInterrupt as end:
+        if isinstance(end, Ended) and end.unheard:
+            os._exit(1)
+        words = end.words if isinstance(end, Ended) else "Interrupted."
+        advice = Advice(f"{words} {afterwards}", (), (afterwards,))
+        return {**_told(advice, naming), "code": "retry_context_canceled"}
     except BaseException as error:
         # Only where it happened is told: the text of an unknown exception could hold anything.
-        return {
-            "msg": (
-                f"A defect in dayzero.spike: unexpected {type(error).__name__}"
-                f" at {_place(error)}. Please report it. {defect}"
-            ),
-            "code": "gen_general_failure",
-        }
+        advice = Advice(
+            f"A defect in dayzero.spike: unexpected {type(error).__name__} at {_place(error)}.",
+            ("The collection met something that it was not made for.",),
+            (afterwards, "Report it, with this message and the task's result."),
+        )
+        return {**_told(advice, naming), "code": "gen_general_failure"}
     return {}
+
+
+def _told(advice: Advice, naming: Naming) -> dict[str, Any]:
+    spelt = advice.spelt(naming)
+    return {"msg": spelt.msg, "why": list(spelt.why), "what_to_do": list(spelt.what_to_do)}
 
 
 def _end(module: Module, result: dict[str, Any], secrets: set[str], *, failed: bool) -> NoReturn:
     if len(secrets) > _MANY_SECRETS:
         text = json.dumps(result, ensure_ascii=False)
         secrets = {secret for secret in secrets if secret in text}
-    module.no_log_values.update(secrets, url_credentials(module.params))
+    module.no_log_values.update(
+        secrets, url_credentials(module.params), misplaced_secrets(module.params)
+    )
     if failed:
         module.fail_json(**result)
     module.exit_json(**result)
@@ -157,4 +177,4 @@ def _place(error: BaseException) -> str:
     return place
 
 
-__all__ = ["Module", "run_module", "show_status"]
+__all__ = ["Entry", "Module", "run_module"]

@@ -14,9 +14,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import ORDER, SIZE, split
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from .._third_party import AESGCM, InvalidTag
+from .shamir import ORDER, SIZE, split
 
 # AES-GCM's nonce as SPIKE sends it (crypto/tls GCM standard size), and the length of the random
 # text that SPIKE's own bootstrap seals.

@@ -44,7 +44,7 @@ def split(root_key: bytes, threshold: int, shares: int, scheme: str) -> list[byt
     if not 1 <= threshold <= shares:
         raise ValueError(f"a threshold of {threshold} does not fit {shares} shares")
     draw = {CIRCL_1_6_1: _hashed_scalars, CIRCL_1_6_2: _sampled_scalars}[scheme](root_key)
-    coefficients = [constant] + [next(draw) for _ in range(threshold - 1)]
+    coefficients = [constant] + [next(draw) for _degree in range(threshold - 1)]
     coefficients.reverse()
     return [_evaluate(coefficients, x).to_bytes(SIZE, "big") for x in range(1, shares + 1)]
 
@@ -53,7 +53,7 @@ def recover(shards: Mapping[int, bytes]) -> bytes:
     """Recombine shards, given as keeper id to shard, to the root key (32 bytes, big endian).
 
     There must be at least a threshold of them, all of one split. Fewer, or mixed ones, give some
-    other key: Shamir's scheme cannot tell.
+    other key: Shamir's scheme cannot know.
 
     Raises ValueError for no shards at all and for an id outside [1, ORDER - 1].
     """

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._clock import Clock
+from .._errors import (
     AttemptFailed,
     Cause,
     Failure,
 )
-
-Clock = Callable[[], float]
 
 # Longer waits overflow what the kernel's poll takes, 2^31 milliseconds; nobody waits so long.
 _LONGEST_WAIT_SECONDS = 1_000_000.0
@@ -34,7 +32,8 @@ class Attempt:
 
     ``cut_at``: the clock's reading at which the attempt ends unless its request has been sent.
     ``ends_at``: the reading at which it ends in any case. ``doing``: the cause it fails with when
-    its time ends now. ``sent``: the peer may have received the request.
+    its time ends now. ``sent``: the peer may have received the request. ``shown``: the identity
+    that it has shown to the peer, None before there was a connection.
     """
 
     def __init__(self, number: int, *, cut_at: float, ends_at: float, clock: Clock) -> None:
@@ -43,6 +42,7 @@ class Attempt:
         self.ends_at = ends_at
         self.doing = Cause.CONNECT_TIMEOUT
         self.sent = False
+        self.shown: object = None
         self._clock = clock
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -65,7 +65,7 @@ class Attempt:
         self.sent = True
 
     def uses(self, connection: socket.socket) -> None:
-        """Remember the socket, so that ``end`` can wake whoever waits on it."""
+        """Remember the socket, so that ``end`` can wake the thread that waits on it."""
         with self._lock:
             self._socket = connection
             over = self._over

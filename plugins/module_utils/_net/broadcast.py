@@ -16,12 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt, Clock
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._clock import Clock
+from .._errors import (
     AttemptFailed,
     Cause,
     Failure,
 )
+from .attempt import Attempt
 
 # One request to one peer: returns when it succeeded, raises AttemptFailed when it did not.
 Request = Callable[[Attempt], None]
@@ -58,7 +59,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Report:
+class Attempted:
     """What one attempt reports: which it was, and its failure or None."""
 
     peer: int
@@ -71,10 +72,10 @@ class Runner(Protocol):
 
     clock: Clock
 
-    def start(self, job: Callable[[], Report]) -> None:
-        """Run ``job`` at once, beside all others."""
+    def start(self, job: Callable[[], Attempted]) -> None:
+        """Run ``job`` at once, next to all others."""
 
-    def next_result(self, timeout: float) -> Report | None:
+    def next_result(self, timeout: float) -> Attempted | None:
         """The next report; None when none came within ``timeout`` seconds."""
 
 
@@ -111,7 +112,7 @@ def broadcast(
 
     A peer has succeeded with the first attempt that does, and has failed with a final failure or
     when all its attempts have failed; nobody waits for the rest of the time. An attempt that has
-    sent its request runs on beside the next one; another is cut when the next is due.
+    sent its request runs on next to the next one; another is cut when the next is due.
 
     ``on_attempt(index, number)`` is called before each attempt starts, ``on_outcome(index,
     outcome)`` as each peer's outcome is known, and ``on_pause()`` before each wait for others: it
@@ -196,7 +197,7 @@ class _Step:
         self.on_attempt(index, peer.started)
         self.runner.start(functools.partial(_make, index, attempt, peer.request))
 
-    def _take(self, report: Report) -> None:
+    def _take(self, report: Attempted) -> None:
         if report.attempt not in self.under_way:
             # A runner outlives its steps: an attempt that an earlier step has ended.
             return
@@ -220,7 +221,7 @@ class _Step:
                 self._settle(index, peer.most_telling(peer.running[-1].out_of_time()))
 
     def _settle_the_interrupted(self) -> None:
-        # Whoever may have its request must not look as if nothing had been sent.
+        # A peer that may have its request must not look as if nothing had been sent.
         for index, peer in enumerate(self.peers):
             if peer.outcome is None and (peer.sent or any(a.sent for a in peer.running)):
                 words = "the run ended before an answer came"
@@ -241,17 +242,17 @@ def _progress(failure: Failure) -> int:
     return _PROGRESS.get(failure.cause, _ANSWERED)
 
 
-def _make(index: int, attempt: Attempt, request: Request) -> Report:
+def _make(index: int, attempt: Attempt, request: Request) -> Attempted:
     try:
         request(attempt)
     except AttemptFailed as error:
-        return Report(index, attempt, error.failure)
+        return Attempted(index, attempt, error.failure)
     except BaseException as error:
         # A defect of ours must not look like a keeper that never answers, and its text could hold
         # anything: only its kind is told.
         words = f"unexpected {type(error).__name__}"
-        return Report(index, attempt, Failure(Cause.BAD_RESPONSE, words, sent=attempt.sent))
-    return Report(index, attempt, None)
+        return Attempted(index, attempt, Failure(Cause.BAD_RESPONSE, words, sent=attempt.sent))
+    return Attempted(index, attempt, None)
 
 
-__all__ = ["Outcome", "Report", "Request", "Runner", "Schedule", "broadcast"]
+__all__ = ["Attempted", "Outcome", "Request", "Runner", "Schedule", "broadcast"]

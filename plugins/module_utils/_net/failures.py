@@ -18,16 +18,16 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from typing import Optional
+from typing import Optional, cast
 
-import requests
-import urllib3
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._errors import (
     AttemptFailed,
     Cause,
     Failure,
+    Finding,
 )
+from .._third_party import requests, urllib3
+from .attempt import Attempt
 
 # Alerts with which a peer refuses our certificate (RFC 8446, 6.2); go-spiffe sends bad_certificate
 # for a SPIFFE ID that it does not admit.
@@ -39,17 +39,34 @@ _REFUSED_CERTIFICATE = re.compile(
 # Somebody on the way says, sooner than a time-out would, that no host answers there.
 _NOBODY_THERE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN)
 
+# What this host itself lacks, or forbids: no keeper is to blame.
+_LOCAL = {
+    errno.EMFILE: "too many open files in this process (ulimit -n)",
+    errno.ENFILE: "too many open files on this host (fs.file-max)",
+    errno.EADDRNOTAVAIL: "no local port is left (net.ipv4.ip_local_port_range)",
+    errno.ENOBUFS: "no buffer space is left",
+    errno.ENOMEM: "no memory is left",
+    errno.EACCES: "a rule of this host forbids the connection (permission denied)",
+    errno.EPERM: "a rule of this host forbids the connection (operation not permitted)",
+    errno.EAFNOSUPPORT: "this host does not support the address's family",
+}
+
 # OpenSSL's verification results (x509_vfy.h) in an operator's words; others keep OpenSSL's.
+_STRANGER = "it is signed by an authority that is not in the trust bundle"
 _UNTRUSTED = {
-    9: "the certificate is not valid yet; compare the clocks of both hosts",
-    10: "the certificate has expired",
-    18: "a self-signed certificate, not one of the trust bundle's authorities",
-    19: "it is signed by an authority that is not in the trust bundle",
-    20: "it is signed by an authority that is not in the trust bundle",
-    21: "it is signed by an authority that is not in the trust bundle",
+    9: ("the certificate is not valid yet", Finding.NOT_YET_VALID),
+    10: ("the certificate has expired", Finding.EXPIRED),
+    18: (
+        "a self-signed certificate, not one of the trust bundle's authorities",
+        Finding.UNKNOWN_AUTHORITY,
+    ),
+    19: (_STRANGER, Finding.UNKNOWN_AUTHORITY),
+    20: (_STRANGER, Finding.UNKNOWN_AUTHORITY),
+    21: (_STRANGER, Finding.UNKNOWN_AUTHORITY),
 }
 
 
+# Each is called with an error of the kind that it stands next to in _MEANINGS.
 _Meaning = Callable[[BaseException, Attempt], Optional[Failure]]
 
 
@@ -79,8 +96,7 @@ def _unwrapped(error: BaseException) -> Iterator[BaseException]:
 
 
 def _ours(error: BaseException, attempt: Attempt) -> Failure:
-    assert isinstance(error, AttemptFailed)
-    return error.failure
+    return cast(AttemptFailed, error).failure
 
 
 def _timeout(error: BaseException, attempt: Attempt) -> Failure:
@@ -88,15 +104,14 @@ def _timeout(error: BaseException, attempt: Attempt) -> Failure:
 
 
 def _untrusted(error: BaseException, attempt: Attempt) -> Failure:
-    assert isinstance(error, ssl.SSLCertVerificationError)
     # Only OpenSSL's own errors have these fields; Python's ssl raises bare ones as well.
     code = getattr(error, "verify_code", 0)
-    words = _UNTRUSTED.get(code) or getattr(error, "verify_message", "") or "not trusted"
-    return Failure(Cause.PEER_UNTRUSTED, words, final=True)
+    words, finding = _UNTRUSTED.get(code, ("", None))
+    words = words or getattr(error, "verify_message", "") or "not trusted"
+    return Failure(Cause.PEER_UNTRUSTED, words, final=True, finding=finding)
 
 
 def _tls(error: BaseException, attempt: Attempt) -> Failure:
-    assert isinstance(error, ssl.SSLError)
     reason = getattr(error, "reason", None) or ""
     alert = _REFUSED_CERTIFICATE.search(reason)
     if alert:
@@ -123,28 +138,30 @@ def _closed(error: BaseException, attempt: Attempt) -> Failure:
 
 
 def _unknown_name(error: BaseException, attempt: Attempt) -> Failure:
-    assert isinstance(error, OSError)
-    return Failure(Cause.NAME_RESOLUTION, error.strerror or "unknown name")
+    return Failure(Cause.NAME_RESOLUTION, cast(OSError, error).strerror or "unknown name")
 
 
 def _refused(error: BaseException, attempt: Attempt) -> Failure:
-    return Failure(Cause.CONNECTION_REFUSED, "connection refused")
+    # Of several addresses another failure is raised, where there was another: see ``_sockets``.
+    return Failure(Cause.CONNECTION_REFUSED, "connection refused", finding=Finding.PORT_REFUSES)
 
 
 def _system(error: BaseException, attempt: Attempt) -> Failure | None:
-    assert isinstance(error, OSError)
-    if not isinstance(error.errno, int):
+    number = cast(OSError, error).errno
+    if not isinstance(number, int):
         # requests' exceptions are OSErrors too, and what they wrap says more.
         return None
-    if error.errno == errno.ETIMEDOUT:
+    if number == errno.ETIMEDOUT:
         return attempt.out_of_time()
-    if error.errno == errno.ENOTCONN:
+    if number == errno.ENOTCONN:
         return _closed(error, attempt)
     # By number, and not ``strerror``: Python code raises OSErrors with texts of its own as well.
-    words = os.strerror(error.errno).lower()
+    words = os.strerror(number).lower()
     if attempt.sent:
         return Failure(Cause.BAD_RESPONSE, words, sent=True)
-    away = error.errno in _NOBODY_THERE
+    if number in _LOCAL:
+        return Failure(Cause.LOCAL, _LOCAL[number])
+    away = number in _NOBODY_THERE
     return Failure(Cause.CONNECT_TIMEOUT if away else Cause.CONNECTION_REFUSED, words)
 
 

@@ -6,48 +6,118 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._errors import (
     AttemptFailed,
     Cause,
     Failure,
+    NoThread,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._workers import call_with_deadline
+from .attempt import Attempt
+from .workers import SharedCalls
 
-# (family, socket address), as getaddrinfo gives them.
+# (family, socket address), as getaddrinfo gives them; the port in it means nothing.
 Address = tuple[int, Any]
-Resolve = Callable[[str, int], list[Address]]
+Resolve = Callable[[str], list[Address]]
+
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH)
 
 
-def resolve_with_system(host: str, port: int) -> list[Address]:
+def resolve_with_system(host: str) -> list[Address]:
     """The addresses of ``host``, from the C library; may take as long as it likes.
 
     Raises OSError, socket.gaierror in most cases.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [(int(family), address) for family, _kind, _protocol, _name, address in found]
 
 
-def open_connection(host: str, port: int, attempt: Attempt, resolve: Resolve) -> socket.socket:
+class Lookups:
+    """Looks names up, each of them once at a time; safe to use from many threads."""
+
+    def __init__(self, resolve: Resolve = resolve_with_system) -> None:
+        self._resolve = resolve
+        self._calls: SharedCalls[list[Address] | OSError] = SharedCalls()
+
+    def addresses(self, host: str, attempt: Attempt) -> list[Address]:
+        """The addresses of ``host``, a name or an address, before the attempt is cut.
+
+        Raises AttemptFailed when time runs out or the name has none, OSError where this host lacks
+        what it takes to ask.
+        """
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                socket.inet_pton(family, host)
+            except OSError:
+                continue
+            return [(family, (host, 0))]
+        attempt.doing = Cause.NAME_RESOLUTION
+        try:
+            found = self._calls.result(host, lambda: self._look_up(host), attempt.remaining())
+        except NoThread:
+            words = "this host allows no further thread (ulimit -u, TasksMax or pids limit)"
+            raise AttemptFailed(Failure(Cause.LOCAL, words)) from None
+        if found is None:
+            raise AttemptFailed(attempt.out_of_time())
+        if isinstance(found, socket.gaierror):
+            text = found.strerror or "unknown"
+            raise AttemptFailed(Failure(Cause.NAME_RESOLUTION, f"{host}: {text}"))
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def _look_up(self, host: str) -> list[Address] | OSError:
+        try:
+            return self._resolve(host)
+        except OSError as error:
+            return error
+        except UnicodeError:
+            # The idna codec refuses labels that are empty or longer than 63 characters.
+            return socket.gaierror(socket.EAI_NONAME, "not a host name")
+
+
+def open_connection(host: str, port: int, attempt: Attempt, lookups: Lookups) -> socket.socket:
     """Connect to the first address of ``host`` that accepts, before the attempt is cut.
 
-    Raises AttemptFailed when time runs out or the name is unknown, OSError when every address
-    refuses.
+    Raises AttemptFailed when time runs out or the name is unknown, OSError when no address
+    accepts: ConnectionRefusedError only when all of them refuse.
     """
-    addresses = _resolve_in_time(host, port, attempt, resolve)
+    addresses = lookups.addresses(host, attempt)
     attempt.doing = Cause.CONNECT_TIMEOUT
-    problem: OSError | AttemptFailed | None = None
+    refused: OSError | None = None
+    other: OSError | AttemptFailed | None = None
     for left, (family, address) in zip(range(len(addresses), 0, -1), addresses):
         try:
-            return _connect(family, address, attempt, left)
+            return _connect(family, (address[0], port, *address[2:]), attempt, left)
         except (OSError, AttemptFailed) as error:
-            problem = error
-    raise problem or OSError("no address")
+            if _refuses(address[0], error):
+                refused = ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
+            elif other is None or not isinstance(error, OSError) or error.errno is None:
+                # Time that ran out says more than an address that cannot be used.
+                other = error
+    if refused is not None and isinstance(other, OSError) and other.errno is not None:
+        # One address refuses and another cannot be reached: it is not known that nobody listens.
+        words = f"connection refused; at another address {(other.strerror or 'failed').lower()}"
+        raise AttemptFailed(Failure(Cause.CONNECTION_REFUSED, words))
+    raise other or refused or OSError("no address")
+
+
+def _refuses(host: str, error: OSError | AttemptFailed) -> bool:
+    """Whether it is certain that nobody listens at the address ``host``."""
+    if isinstance(error, ConnectionRefusedError):
+        return True
+    # A loopback address that this host does not have: "localhost" is ::1 also without IPv6.
+    return (
+        isinstance(error, OSError)
+        and error.errno in _NO_SUCH_ADDRESS
+        and ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    )
 
 
 def _connect(family: int, address: Any, attempt: Attempt, left: int) -> socket.socket:
@@ -63,34 +133,6 @@ def _connect(family: int, address: Any, attempt: Attempt, left: int) -> socket.s
         connection.close()
         raise
     return connection
-
-
-def _resolve_in_time(host: str, port: int, attempt: Attempt, resolve: Resolve) -> list[Address]:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return [(family, (host, port))]
-
-    attempt.doing = Cause.NAME_RESOLUTION
-
-    def lookup() -> list[Address] | OSError:
-        try:
-            return resolve(host, port)
-        except OSError as error:
-            return error
-        except UnicodeError:
-            # The idna codec refuses labels that are empty or longer than 63 characters.
-            return socket.gaierror(socket.EAI_NONAME, "not a host name")
-
-    found = call_with_deadline(lookup, attempt.remaining())
-    if found is None:
-        raise AttemptFailed(attempt.out_of_time())
-    if isinstance(found, OSError):
-        text = found.strerror or "unknown"
-        raise AttemptFailed(Failure(Cause.NAME_RESOLUTION, f"{host}: {text}"))
-    return found
 
 
 class DeadlineTlsSocket(ssl.SSLSocket):
@@ -133,4 +175,11 @@ class DeadlineTlsSocket(ssl.SSLSocket):
         return len(data)
 
 
-__all__ = ["Address", "DeadlineTlsSocket", "Resolve", "open_connection", "resolve_with_system"]
+__all__ = [
+    "Address",
+    "DeadlineTlsSocket",
+    "Lookups",
+    "Resolve",
+    "open_connection",
+    "resolve_with_system",
+]

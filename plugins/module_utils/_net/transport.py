@@ -6,31 +6,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import http.client
+import ssl
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
-import requests
-import urllib3
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
-from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import Step, ignore_step
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._errors import (
     AttemptFailed,
     Cause,
     Failure,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._failures import translate
-from ansible_collections.dayzero.spike.plugins.module_utils._sockets import (
+from .._steps import StepHook, ignore_step
+from .._third_party import CaseInsensitiveDict, HTTPAdapter, requests, urllib3
+from .attempt import Attempt
+from .failures import translate
+from .peer_tls import PeerTls
+from .sockets import (
     DeadlineTlsSocket,
-    Resolve,
+    Lookups,
     open_connection,
-    resolve_with_system,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_tls import PeerTls
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 
 # SPIKE's answers are under 200 bytes; what is longer is not one, and must not fill the memory.
 MOST_BYTES = 64 * 1024
@@ -44,6 +43,28 @@ class Answer:
     body: bytes = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a connection ended: the address and port, and the hash of the certificate shown."""
+
+    address: str
+    port: int
+    certificate: str
+
+
+class TlsSource(Protocol):
+    """Where the TLS of each new connection comes from."""
+
+    def current(self, attempt: Attempt) -> PeerTls:
+        """The TLS to open a connection with."""
+
+    def may_try_again(self, failure: Failure, attempt: Attempt) -> bool:
+        """Whether ``failure`` may be due to an identity that has been replaced since."""
+
+    def explained(self, failure: Failure) -> Failure:
+        """``failure`` with what our own identity says about it."""
+
+
 class Transport:
     """POSTs to peers of one kind; safe to use from many threads.
 
@@ -52,44 +73,66 @@ class Transport:
     """
 
     def __init__(
-        self, tls: PeerTls, *, resolve: Resolve = resolve_with_system, step: Step = ignore_step
+        self, tls: TlsSource, *, lookups: Lookups | None = None, step: StepHook = ignore_step
     ) -> None:
         """``step`` is told when a request has been written and its answer is still to come."""
-        self._adapter = _SpiffeAdapter(tls, resolve, step)
+        self._tls = tls
+        self._adapter = _SpiffeAdapter(tls, lookups or Lookups(), step)
 
-    def post(self, url: str, body: bytes, attempt: Attempt) -> Answer:
-        """POST ``body``, as JSON, within the attempt's limits.
+    def post(
+        self, url: str, body: bytes, attempt: Attempt, *, most_bytes: int = MOST_BYTES
+    ) -> Answer:
+        """POST ``body``, as JSON, within the attempt's limits; the answer has ``most_bytes``.
 
         The connection of an earlier, completed request to the same host is used again. Raises
         AttemptFailed when no complete answer came, whatever the reason.
         """
-        failure = None
-        try:
-            return self._exchange(url, body, attempt)
-        except Exception as error:
-            failure = translate(error, attempt)
-        # Raised here, where no exception is being handled, so that none becomes its context:
-        # requests' exceptions keep the request, and with it the shard.
-        raise AttemptFailed(failure)
+        outcome = self._exchanged(url, body, attempt, most_bytes)
+        if isinstance(outcome, Failure) and self._renewed(outcome, attempt):
+            outcome = self._exchanged(url, body, attempt, most_bytes)
+        if isinstance(outcome, Failure):
+            # Raised here, where no exception is being handled, so that none becomes its context:
+            # requests' exceptions keep the request, and with it the shard.
+            raise AttemptFailed(self._tls.explained(outcome))
+        return outcome
+
+    def endpoint(self, url: str) -> Endpoint | None:
+        """Where the last connection to the host and port of ``url`` ended; None without one."""
+        return self._adapter.endpoints.get(_place(url))
 
     def close(self) -> None:
         """Close the connections that wait to be used again."""
         self._adapter.close()
 
-    def _exchange(self, url: str, body: bytes, attempt: Attempt) -> Answer:
+    def _renewed(self, failure: Failure, attempt: Attempt) -> bool:
+        try:
+            return self._tls.may_try_again(failure, attempt)
+        except AttemptFailed:
+            # No time is left for it: what the peer said stands.
+            return False
+
+    def _exchanged(
+        self, url: str, body: bytes, attempt: Attempt, most_bytes: int
+    ) -> Answer | Failure:
+        try:
+            return self._exchange(url, body, attempt, most_bytes)
+        except Exception as error:
+            return translate(error, attempt)
+
+    def _exchange(self, url: str, body: bytes, attempt: Attempt, most_bytes: int) -> Answer:
         response = self._adapter.send_for(attempt, _prepared(url, body))
         try:
             received = b""
             while True:
-                chunk = response.raw.read(MOST_BYTES + 1 - len(received), decode_content=False)
+                chunk = response.raw.read(most_bytes + 1 - len(received), decode_content=False)
                 if not chunk:
                     break
                 received += chunk
-                if len(received) > MOST_BYTES:
+                if len(received) > most_bytes:
                     raise AttemptFailed(
                         Failure(
                             Cause.BAD_RESPONSE,
-                            f"the answer is longer than {MOST_BYTES} bytes",
+                            f"the answer is longer than {most_bytes} bytes",
                             sent=True,
                         )
                     )
@@ -104,6 +147,11 @@ def _is_complete(read: Any) -> bool:
     # urllib3 compares the length by itself only from 2.0 on. An answer that ends where its
     # connection does cannot be told from one that was cut short; SPIKE's never do.
     return bool(read.chunked) or read.length_remaining == 0
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 443
 
 
 def _prepared(url: str, body: bytes) -> requests.PreparedRequest:
@@ -138,29 +186,51 @@ class _SpiffeConnection(urllib3.connection.HTTPSConnection):
     """A connection that we open: urllib3 never sees, and so cannot add to, the TLS context."""
 
     place: tuple[str, int]
-    tls: PeerTls
-    resolve: Resolve
-    step: Step
+    source: TlsSource
+    lookups: Lookups
+    step: StepHook
     current: _Current
+    endpoints: dict[tuple[str, int], Endpoint]
 
     def connect(self) -> None:
         attempt = self._attempt()
+        tls = self.source.current(attempt)
         trust_domain = None
-        if self.tls.needs_introduction:
-            connection = open_connection(*self.place, attempt, self.resolve)
-            trust_domain = self.tls.claimed_trust_domain(connection, attempt)
-        connection = open_connection(*self.place, attempt, self.resolve)
-        self.sock = self.tls.handshake(connection, attempt, trust_domain)
+        if tls.needs_introduction:
+            connection = open_connection(*self.place, attempt, self.lookups)
+            trust_domain = tls.claimed_trust_domain(connection, attempt)
+        sock = self.sock = self._trusted(tls, attempt, trust_domain)
+        # Without it, the peer has left already, and no request will be answered.
+        with contextlib.suppress(OSError):
+            address, port = sock.getpeername()[:2]
+            certificate = sock.getpeercert(binary_form=True) or b""
+            self.endpoints[self.place] = Endpoint(
+                address, port, hashlib.sha256(certificate).hexdigest()
+            )
         # Without this urllib3 warns: it cannot know that the peer has been verified.
         self.is_verified = True
+
+    def _trusted(
+        self, tls: PeerTls, attempt: Attempt, trust_domain: str | None
+    ) -> DeadlineTlsSocket:
+        def shake_hands(way: int) -> DeadlineTlsSocket:
+            connection = open_connection(*self.place, attempt, self.lookups)
+            return tls.handshake(connection, attempt, trust_domain, way=way)
+
+        try:
+            return shake_hands(0)
+        except ssl.SSLCertVerificationError:
+            for way in range(1, tls.ways(trust_domain)):
+                with contextlib.suppress(ssl.SSLCertVerificationError):
+                    return shake_hands(way)
+            # What the whole bundle says of the peer is what is reported.
+            raise
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
         attempt = self._attempt()
         if self.sock is None:
             self.connect()
-        sock = self.sock
-        assert isinstance(sock, DeadlineTlsSocket)
-        sock.work_for(attempt)
+        cast(DeadlineTlsSocket, self.sock).work_for(attempt)
         attempt.mark_sent()
         written = super().request(*args, **kwargs)
         host, port = self.place
@@ -169,22 +239,23 @@ class _SpiffeConnection(urllib3.connection.HTTPSConnection):
 
     def _attempt(self) -> Attempt:
         attempt = self.current.attempt
-        assert attempt is not None
+        if attempt is None:
+            raise RuntimeError("a connection is used outside an attempt")
         return attempt
 
 
 class _SpiffePool(urllib3.HTTPSConnectionPool):
-    """The connections to one peer: one waits to be used again, others are opened beside it."""
+    """The connections to one peer: one waits to be used again, others are opened next to it."""
 
     def __init__(self, host: str, port: int, connection_class: type[_SpiffeConnection]) -> None:
         # An instance attribute, which urllib3 looks up when it makes a connection. The connection
         # is told its place, because urllib3 drops the dot at the end of a name, and with it what
-        # tells an absolute name from a relative one.
+        # distinguishes an absolute name from a relative one.
         self.ConnectionCls = type("_PlacedConnection", (connection_class,), {"place": (host, port)})
         super().__init__(host, port, maxsize=1, block=False)
 
     def _put_conn(self, conn: Any) -> None:
-        # urllib3 also puts back the place of a connection that failed: beside an attempt that was
+        # urllib3 also puts back the place of a connection that failed: next to an attempt that was
         # cut, it would take the place of the good one.
         if conn is None or conn.sock is None:
             return
@@ -197,16 +268,18 @@ class _SpiffePool(urllib3.HTTPSConnectionPool):
 class _SpiffeAdapter(HTTPAdapter):
     """A requests adapter whose connections are ours; one pool a peer."""
 
-    def __init__(self, tls: PeerTls, resolve: Resolve, step: Step) -> None:
+    def __init__(self, source: TlsSource, lookups: Lookups, step: StepHook) -> None:
         self._current = _Current()
+        self.endpoints: dict[tuple[str, int], Endpoint] = {}
         self._connection_class = type(
             "_BoundConnection",
             (_SpiffeConnection,),
             {
-                "tls": tls,
-                "resolve": staticmethod(resolve),
+                "source": source,
+                "lookups": lookups,
                 "step": staticmethod(step),
                 "current": self._current,
+                "endpoints": self.endpoints,
             },
         )
         self._pools: dict[tuple[str, int], _SpiffePool] = {}
@@ -223,8 +296,7 @@ class _SpiffeAdapter(HTTPAdapter):
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:
         # requests < 2.32 asks here, newer ones below.
-        parts = urlsplit(url)
-        place = (parts.hostname or "", parts.port or 443)
+        place = _place(url)
         with self._pools_lock:
             pool = self._pools.get(place)
             if pool is None:
@@ -247,4 +319,4 @@ class _SpiffeAdapter(HTTPAdapter):
         super().close()
 
 
-__all__ = ["MOST_BYTES", "Answer", "Transport"]
+__all__ = ["MOST_BYTES", "Answer", "Endpoint", "TlsSource", "Transport"]

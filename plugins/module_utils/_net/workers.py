@@ -12,12 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
-    AttemptFailed,
-    Cause,
-    Failure,
-    NoThread,
-)
+from .._errors import NoThread
 
 T = TypeVar("T")
 
@@ -80,15 +75,15 @@ class Workers(Generic[T]):
             return True
         waited, worked = time.monotonic() - began, time.process_time() - used
         if worked < waited / 2:
-            # Those under way wait for the network: there is room for as many beside them.
-            for _ in range(self._capacity):
+            # Those under way wait for the network: there is room for as many more.
+            for _slot in range(self._capacity):
                 self._slots.release()
             self._capacity *= 2
         return False
 
     def _add_threads(self, missing: int) -> bool:
         """Start ``missing`` threads, or as many as the host allows; False where there is none."""
-        for _ in range(missing):
+        for _thread in range(missing):
             if not _start_daemon(self._work):
                 break
             with self._lock:
@@ -108,22 +103,57 @@ class Workers(Generic[T]):
 
     def _run(self, job: Callable[[], T], has_slot: bool) -> None:
         result = job()
-        # Idle before reporting: whoever reads the result may start the next job on us.
+        # Idle before reporting: the reader of the result may start the next job on us.
         self._leave(has_slot)
         self._results.put(result)
 
 
-def call_with_deadline(job: Callable[[], T], timeout: float) -> T | None:
-    """Run ``job``, which must not raise, for at most ``timeout`` seconds; None if it is not done.
+class SharedCalls(Generic[T]):
+    """Calls that cannot be cut short: one at a time for each key, shared by all who want it.
 
-    For the one call that cannot be bounded otherwise, ``getaddrinfo``; so where this host allows
-    no further thread, it raises AttemptFailed for a name that cannot be looked up.
+    A call that outlasts its first caller goes on, and serves the next who ask: a name service that
+    takes 5 s costs 5 s once, and not every attempt that it outlasts.
     """
-    results: queue.Queue[T] = queue.Queue()
-    if not _start_daemon(lambda: results.put(job())):
-        words = "this host allows no further thread (ulimit -u, TasksMax or pids limit)"
-        raise AttemptFailed(Failure(Cause.NAME_RESOLUTION, words))
-    return _next(results, timeout)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[str, _SharedCall[T]] = {}
+
+    def result(self, key: str, job: Callable[[], T], timeout: float) -> T | None:
+        """What ``job``, which must not raise, returns; None if it has not within ``timeout`` s.
+
+        Where a call with this ``key`` is under way, its result instead. Raises NoThread where this
+        host allows no further thread.
+        """
+        with self._lock:
+            call = self._under_way.get(key)
+            if call is None:
+                call = self._under_way[key] = _SharedCall()
+                if not _start_daemon(lambda: self._run(key, job)):
+                    del self._under_way[key]
+                    raise NoThread(threading.active_count())
+        call.ended.wait(min(max(0.0, timeout), _LONGEST_WAIT_SECONDS))
+        return call.result
+
+    def settle(self, key: str, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds until no call with this ``key`` is under way."""
+        with self._lock:
+            call = self._under_way.get(key)
+        if call is not None:
+            call.ended.wait(timeout)
+
+    def _run(self, key: str, job: Callable[[], T]) -> None:
+        result = job()
+        with self._lock:
+            call = self._under_way.pop(key)
+        call.result = result
+        call.ended.set()
+
+
+class _SharedCall(Generic[T]):
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.result: T | None = None
 
 
 def _next(results: queue.Queue[T], timeout: float) -> T | None:
@@ -138,7 +168,7 @@ def _next(results: queue.Queue[T], timeout: float) -> T | None:
 def _start_daemon(target: Callable[[], None]) -> bool:
     """Start a thread; False where the host allows no further one."""
     thread = threading.Thread(target=target, daemon=True)
-    # The stack size is the process's, so it is put back for whoever starts threads next.
+    # The stack size is the process's, so it is put back for the next thread.
     with _stack_lock:
         before = threading.stack_size(_STACK_BYTES)
         try:
@@ -150,4 +180,4 @@ def _start_daemon(target: Callable[[], None]) -> bool:
     return True
 
 
-__all__ = ["Workers", "call_with_deadline"]
+__all__ = ["SharedCalls", "Workers"]

@@ -10,36 +10,40 @@ options -> identity -> guard -> reach -> key + journal -> deliver -> verify -> r
 from __future__ import annotations
 
 import math
+import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt, Clock
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import NexusFailed, Phase
-from ansible_collections.dayzero.spike.plugins.module_utils._guard import (
+from .._clock import Clock
+from .._decide.guard import (
+    Abandonment,
     Decision,
+    Judgement,
+    Past,
     Standing,
     decide,
-    not_nexus,
-    other_key_ways_on,
+    decide_abandonment,
+    goes_on,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._journal import Journal, Record
-from ansible_collections.dayzero.spike.plugins.module_utils._keeper import deliver
-from ansible_collections.dayzero.spike.plugins.module_utils._keeper_steps import at_every_keeper
-from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memory, Remembered
-from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Inquiry, Nexus
-from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import PendingKey
-from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport, Step
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import (
-    RootKey,
-    Token,
-    spellings,
-    wipe,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._run_lock import locked_state_dir
-from ansible_collections.dayzero.spike.plugins.module_utils._session import Session, Tools
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer, Settings
-from ansible_collections.dayzero.spike.plugins.module_utils._survey import (
-    cluster_of,
+from .._decide.keeper_words import Errand
+from .._decide.nexus_words import Situation
+from .._decide.refusals import refusal, unproved
+from .._errors import ConfigError, Phase
+from .._key.root_key import RootKey
+from .._net.attempt import Attempt
+from .._options.cluster import Keeper
+from .._options.settings import BootstrapSettings
+from .._spike.keeper import deliver
+from .._spike.nexus import Nexus
+from .._state.journal import Journal, Record, Run
+from .._state.pending_key import PendingKey
+from .._state.remembered import Memory, Remembered
+from .._state.run_lock import locked_state_dir
+from .keeper_steps import at_every_keeper
+from .report import RunReport
+from .session import Session, Tools
+from .survey import (
+    Look,
     inquire_of_nexus,
     reach_keepers,
     take_standing,
@@ -48,41 +52,43 @@ from ansible_collections.dayzero.spike.plugins.module_utils._survey import (
 # How often the journal notes deliveries while others are still under way.
 _NOTE_SECONDS = 0.2
 
-_NEXUS_CODES = {
-    Nexus.OTHER_KEY: "crypto_cipher_verification_failed",
-    Nexus.NOT_NEXUS: "spiffe_invalid_spiffe_id",
-    Nexus.REFUSES_US: "access_unauthorized",
-}
 
-
-def run(settings: Settings, tools: Tools, report: RunReport, *, check: bool) -> None:
-    """Bootstrap the cluster, or finish what an earlier run began; ``report`` tells what was done.
+def run(settings: BootstrapSettings, tools: Tools, report: RunReport, *, check: bool) -> None:
+    """Bootstrap the cluster, or finish what an earlier run began; ``report`` records what was done.
 
     With ``check`` everything up to reaching all keepers is done, and nothing is sent or written.
     Raises DayZeroError; ``report.phase`` is the phase in which the run ended.
     """
     with ExitStack() as resources:
         session = Session(settings, tools, report, resources)
-        end = _Run(session, check).run()
+        flow = _Run(session, settings, check)
+        end = flow.abandon() if settings.abandoned else flow.run()
     # Only now: nothing is left to do that could still fail.
     session.enter(end)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What an earlier run left, how the cluster stands, and what follows from both."""
+    """What an earlier run left, the state of the cluster, and what follows from both."""
 
     remembered: Remembered
     standing: Standing
-    decision: Decision
+    judgement: Judgement
 
     @property
-    def nothing_to_send(self) -> bool:
-        return self.decision in (Decision.NOTHING, Decision.FINISH)
+    def decision(self) -> Decision | None:
+        return self.judgement.decision
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether keepers are reached, whatever a second look will say."""
+        return goes_on(self.standing, self.judgement)
 
     @property
     def resume(self) -> bool:
-        return self.decision is Decision.RESUME
+        return self.decision is Decision.RESUME or (
+            self.decision is None and self.standing.past in (Past.KEY, Past.UNFINISHED)
+        )
 
     @property
     def delivered(self) -> frozenset[int]:
@@ -94,8 +100,8 @@ class _Plan:
     def spared(self) -> frozenset[int]:
         """Who is not sent it again.
 
-        Whoever took a shard may have lost it since, in a restart: as long as Nexus has no key
-        everybody gets the same shard again, which is harmless. A Nexus that has the key looks
+        A keeper that took a shard may have lost it since, in a restart: as long as Nexus has no key
+        every keeper gets the same shard again, which is harmless. A Nexus that has the key looks
         after the keepers itself.
         """
         proved = self.standing.verdict.nexus is Nexus.PROVED
@@ -103,55 +109,94 @@ class _Plan:
 
 
 class _Run:
-    def __init__(self, session: Session, check: bool) -> None:
+    def __init__(self, session: Session, settings: BootstrapSettings, check: bool) -> None:
         self.session = session
-        self.settings = session.settings
+        self.settings = settings
         self.report = session.report
         self.check = check
 
     def run(self) -> Phase:
         """Returns the phase in which it ended."""
         memory = self._prepare()
-        plan = self._plan(memory)
-        if not plan.nothing_to_send:
+        plan = self._look(memory, Look.BRIEF)
+        if not plan.goes_on and plan.judgement.refusal and not plan.standing.verdict.clear:
+            # Nothing but this look decides, so it has its whole time.
+            plan = self._look(memory, Look.WHOLE)
+        if plan.goes_on:
             plan = self._reach(memory, plan)
-        if plan.nothing_to_send:
-            return self._finish(memory, plan.remembered.record)
+        forced = self._accept(plan)
+        if not plan.judgement.sends:
+            return self._end_without_sending(memory, plan)
         if self.check:
             self.report.changed = True
             return Phase.REACH
-        key, record = self._take_key(memory, plan)
+        key, record = self._take_key(memory, plan, forced)
         self.report.resumed = plan.resume
 
         self.session.enter(Phase.DELIVER)
         record = self._deliver(key, memory, record, plan.spared)
         if not self.settings.verify:
-            # Only force draws a key beside a Nexus that has another.
+            # Only force draws a key next to a Nexus that has another.
             replaced = plan.standing.verdict.nexus is Nexus.OTHER_KEY
             self.report.proof_skipped(self.session.runtime_dir, replaced=replaced)
             return Phase.DONE
         self.session.enter(Phase.VERIFY)
-        self._verify(record.token)
-        return self._finish(memory, record)
+        self._verify(record, plan.standing.verdict.nexus)
+        self._finish(memory, record)
+        return Phase.DONE
+
+    def abandon(self) -> Phase:
+        """Give up an unfinished run; returns the phase in which it ended."""
+        memory = self._prepare()
+        remembered = self._recall(memory)
+        nothing = remembered.key is None and (
+            remembered.record is None or remembered.record.finished
+        )
+        if nothing:
+            return Phase.DONE
+        standing = take_standing(self.session, remembered, Look.WHOLE)
+        decided = decide_abandonment(standing, force=self.settings.force)
+        if isinstance(decided, Situation):
+            raise refusal(decided, standing, self.session.surroundings)
+        if decided is Abandonment.ABANDON:
+            self.report.changed = True
+            self.report.also_changed("unfinished run", "in the journal", "given up")
+            if not self.check:
+                aside = memory.abandon(remembered.record, self.session.tools.now())
+                self.report.abandoned(aside)
+        return Phase.DONE
 
     # -- what a run stands on
 
     def _prepare(self) -> Memory:
         # A run that has nothing to send needs no runtime_dir, which after a reboot may be one that
         # only an administrator can make.
-        needed = not self.check and self.settings.svid_source == "spire_agent"
+        needed = not self.check and self.settings.writes_files
         memory_dir = self.session.open_memory_dir(create=needed)
         self.session.enter(Phase.IDENTITY)
         self.session.take_identity(scratch_dir=self.session.scratch_dir(memory_dir))
         self.session.enter(Phase.GUARD)
         return self._open_memory(memory_dir)
 
-    def _plan(self, memory: Memory, asked: float = 0.0) -> _Plan:
-        remembered = memory.recall(cluster_of(self.settings))
+    def _recall(self, memory: Memory) -> Remembered:
+        remembered = memory.recall(self.settings.cluster)
         if remembered.key is not None:
-            self.session.guard_key(remembered.key)
-        standing = take_standing(self.session, remembered, asked=asked)
+            self.session.protect_key(remembered.key)
+        return remembered
+
+    def _look(self, memory: Memory, look: Look) -> _Plan:
+        remembered = self._recall(memory)
+        standing = take_standing(self.session, remembered, look)
         return _Plan(remembered, standing, decide(standing, force=self.settings.force))
+
+    def _accept(self, plan: _Plan) -> str | None:
+        """Raise where ``plan`` is a refusal; returns what force overrides, and reports it."""
+        judgement = plan.judgement
+        if judgement.refusal is not None:
+            raise refusal(judgement.refusal, plan.standing, self.session.surroundings)
+        if judgement.overridden is None:
+            return None
+        return self.report.force_overrides(judgement.overridden.words, check=self.check)
 
     def _open_memory(self, memory_dir: int | None) -> Memory:
         session, settings, tools = self.session, self.settings, self.session.tools
@@ -164,6 +209,8 @@ class _Run:
                 sleep=tools.sleep,
             )
         )
+        if state_dir is not None and not self.check:
+            session.holds_the_lock_of(state_dir)
         journal = (
             None if state_dir is None else Journal(state_dir, settings.state_dir, step=tools.step)
         )
@@ -175,42 +222,64 @@ class _Run:
     def _reach(self, memory: Memory, plan: _Plan) -> _Plan:
         """Reach every keeper; the plan afterwards."""
         if not plan.resume and not self.check:
-            # Whoever cannot keep a key is to know before any keeper does.
+            # A host that cannot keep a key must fail before any keeper has a shard.
             memory.keep_keys_in(self.session.open_memory_dir(create=True))
-        self.report.already_delivered(plan.delivered)
+        self.report.begins(with_shard=plan.delivered)
         self.session.enter(Phase.REACH)
         reach_keepers(self.session)
-        self.report.already_delivered(plan.spared)
-        if plan.resume:
-            return plan
-        # Keepers were given time, so this may have taken long: a Nexus that has come up with its
-        # key meanwhile, or that did not answer once, must not lose it to a new one.
+        self._check_for_twins()
+        # Keepers were given time, so this may have taken long, and the first look was brief: what
+        # Nexus says now decides, for a new key as for one that is gone on with.
         self.session.enter(Phase.GUARD)
-        return self._plan(memory, asked=self.report.nexus_elapsed)
+        plan = self._look(memory, Look.WHOLE)
+        self.report.have_their_shard(plan.spared)
+        return plan
 
-    def _take_key(self, memory: Memory, plan: _Plan) -> tuple[RootKey, Record]:
+    def _check_for_twins(self) -> None:
+        """Refuse two keepers that are one: it would hold one shard, and lose the other."""
+        seen: dict[object, Keeper] = {}
+        for peer in self.settings.keepers:
+            endpoint = self.session.keepers.endpoint(peer.url)
+            if endpoint is None:
+                continue
+            twin = seen.setdefault(endpoint, peer)
+            if twin is not peer:
+                raise ConfigError(
+                    "keeper_peers",
+                    f"keepers {twin.id} ({twin.url}) and {peer.id} ({peer.url}) are one and the"
+                    f" same: both lead to {endpoint.address} port {endpoint.port}, with the same"
+                    " certificate. No shard was sent",
+                    f"correct the URL of keeper {twin.id} or {peer.id} in {{keeper_url}}",
+                    why=(
+                        "One of the two names leads to the wrong host, or the keeper is listed"
+                        " twice.",
+                    ),
+                    phase=Phase.REACH,
+                )
+
+    def _take_key(self, memory: Memory, plan: _Plan, forced: str | None) -> tuple[RootKey, Record]:
         key, record = plan.remembered.key, plan.remembered.record
+        tools = self.session.tools
         if key is None or not plan.resume:
             key = RootKey.draw()
-            self.session.guard_key(key)
+            self.session.protect_key(key)
             record = None
         if record is None:
-            return key, memory.begin(key, plan.standing.cluster)
-        # Whoever is sent a shard again has one only when it has answered again.
+            begun = Run(tools.now(), socket.gethostname(), forced=forced)
+            return key, memory.begin(key, plan.standing.cluster, begun)
+        # A keeper that is sent a shard again has one only when it has answered again.
         return key, replace(record, delivered=plan.spared)
 
     def _deliver(
         self, key: RootKey, memory: Memory, record: Record, spared: frozenset[int]
     ) -> Record:
         session, settings, step = self.session, self.settings, self.session.tools.step
-        shards = key.shards(settings.shamir_threshold, len(settings.peers), settings.share_scheme)
+        shards = key.shards(settings.shamir_threshold, len(settings.keepers), settings.share_scheme)
         for shard in shards:
-            session.resources.callback(wipe, shard)
-            for spelling in spellings(shard):
-                session.tools.mask(spelling)
+            session.protect_shard(shard)
         log = _DeliveryLog(memory, record, session.tools.clock)
 
-        def work(peer: Peer, attempt: Attempt) -> None:
+        def work(peer: Keeper, attempt: Attempt) -> None:
             step(f"keeper {peer.id}: before shard")
             deliver(session.keepers, peer, shards[peer.id - 1], attempt)
             step(f"keeper {peer.id}: shard answered")
@@ -218,9 +287,10 @@ class _Run:
         limit = session.clipped(settings.keeper_timeout)
         try:
             at_every_keeper(
-                Step.DELIVER,
-                [peer for peer in settings.peers if peer.id not in spared],
+                Errand.DELIVER,
+                [peer for peer in settings.keepers if peer.id not in spared],
                 work,
+                of=len(settings.keepers),
                 settings=settings,
                 limit=limit,
                 runner=session.workers,
@@ -232,25 +302,42 @@ class _Run:
             log.flush()
         return log.record
 
-    # -- proof
+    # -- the end
 
-    def _verify(self, token: Token) -> None:
+    def _verify(self, record: Record, before: Nexus) -> None:
         limit = self.session.clipped(self.settings.init_verification_timeout)
         inquiry = inquire_of_nexus(
-            self.session, token, limit.seconds, enough=lambda verdict: verdict.nexus is Nexus.PROVED
+            self.session,
+            record.token,
+            limit.seconds,
+            enough=lambda verdict: verdict.final or verdict.nexus is Nexus.PROVED,
         )
         if inquiry.verdict.nexus is not Nexus.PROVED:
-            raise NexusFailed(
-                _unproved(self.settings.nexus_api_url, inquiry, limit.text),
-                code=_NEXUS_CODES.get(inquiry.verdict.nexus),
-            )
+            raise unproved(inquiry, record.cluster, self.session.surroundings, limit.text, before)
 
-    def _finish(self, memory: Memory, record: Record | None) -> Phase:
-        assert record is not None
-        if not self.check:
-            memory.finish(record)
-        self.report.already_delivered(record.delivered)
+    def _end_without_sending(self, memory: Memory, plan: _Plan) -> Phase:
+        record, now = plan.remembered.record, self.session.tools.now()
+        cluster = plan.standing.cluster
+        if plan.decision is Decision.ACCEPT:
+            self.report.accepted()
+            return Phase.DONE
+        if plan.decision is Decision.ADOPT:
+            if record is None and plan.remembered.key is not None:
+                record = Record(cluster, plan.remembered.key.seal())
+            self.report.changed = True
+            self.report.also_changed("journal", "the earlier settings", "the settings of now")
+            if record is not None and not self.check:
+                memory.adopt(record, cluster, now)
+            return Phase.DONE
+        self._finish(memory, record)
         return Phase.DONE
+
+    def _finish(self, memory: Memory, record: Record | None) -> None:
+        if record is None:
+            raise ValueError("nothing was begun that could be finished")
+        if not self.check:
+            memory.finish(record, self.session.tools.now())
+        self.report.have_their_shard(record.delivered)
 
 
 class _DeliveryLog:
@@ -263,7 +350,7 @@ class _DeliveryLog:
         self._fresh: list[int] = []
         self._due = clock()
 
-    def delivered(self, peer: Peer) -> None:
+    def delivered(self, peer: Keeper) -> None:
         self._fresh.append(peer.id)
 
     def pause(self) -> float:
@@ -278,36 +365,6 @@ class _DeliveryLog:
             self._memory.note(self.record)
             self._fresh.clear()
         self._due = self._clock() + _NOTE_SECONDS
-
-
-def _unproved(url: str, inquiry: Inquiry, timeout: str) -> str:
-    nexus, detail = inquiry.verdict.nexus, inquiry.verdict.detail
-    if nexus is Nexus.OTHER_KEY:
-        return (
-            f"All shards are delivered, but Nexus at {url} has another root key than theirs:"
-            f" {detail}. It had it before this run, or made it with shards of an earlier run that"
-            " were still in its memory, or somebody else bootstraps the same cluster."
-            f" {other_key_ways_on()}"
-        )
-    if nexus is Nexus.NOT_NEXUS:
-        return f"All shards are delivered. {not_nexus(url, inquiry.verdict)} Then rerun bootstrap."
-    if nexus is Nexus.REFUSES_US:
-        return (
-            f"All shards are delivered, but Nexus at {url} refuses this host's SVID: {detail}."
-            " Compare its trust_root_bootstrap setting, and rerun bootstrap."
-        )
-    if inquiry.verdict.final:
-        return (
-            f"All shards are delivered, but Nexus at {url} does not verify root keys: {detail}."
-            " Check nexus_api_url; where Nexus has no verification, run with verify: false."
-        )
-    requests = "1 request" if inquiry.attempts == 1 else f"{inquiry.attempts} requests"
-    return (
-        f"All shards are delivered, but Nexus at {url} did not prove the root key within {timeout}"
-        f" ({requests}): {detail}. Check that Nexus runs, that it has the same keepers in"
-        " SPIKE_NEXUS_KEEPER_PEERS, and that nexus_api_url is its address, and rerun bootstrap: it"
-        " goes on with the same key."
-    )
 
 
 __all__ = ["Tools", "run"]

@@ -10,39 +10,42 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
-from ansible_collections.dayzero.spike.plugins.module_utils._broadcast import (
+from .._clock import Duration
+from .._decide.keeper_words import Errand, FailedKeeper, advice_on
+from .._errors import KeepersFailed
+from .._net.attempt import Attempt
+from .._net.broadcast import (
     Outcome,
     Runner,
     Schedule,
     broadcast,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._duration import Duration
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import KeepersFailed
-from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport, Step
-from ansible_collections.dayzero.spike.plugins.module_utils._schedule import start_times
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer, Settings
+from .._net.schedule import start_times
+from .._options.cluster import Keeper
+from .._options.settings import KeeperSettings
+from .report import RunReport
 
 # One request to one keeper.
-Work = Callable[[Peer, Attempt], None]
+Work = Callable[[Keeper, Attempt], None]
 
 
 def at_every_keeper(
-    step: Step,
-    peers: Sequence[Peer],
+    errand: Errand,
+    keepers: Sequence[Keeper],
     work: Work,
     *,
-    settings: Settings,
+    of: int,
+    settings: KeeperSettings,
     limit: Duration,
     runner: Runner,
     report: RunReport,
-    on_success: Callable[[Peer], None] = lambda peer: None,
+    on_success: Callable[[Keeper], None] = lambda keeper: None,
     on_pause: Callable[[], float] = lambda: math.inf,
 ) -> None:
-    """Do ``work`` at all ``peers`` at once, each with the settings' attempts, within ``limit``.
+    """Do ``work`` at all ``keepers`` at once, each with the settings' attempts, within ``limit``.
 
     ``on_success`` is called as each keeper succeeds, ``on_pause`` as ``broadcast`` does. Raises
-    KeepersFailed, after all have ended, when any has failed; the report says which and why.
+    KeepersFailed, after all have ended, when any has failed, of how many there are.
     """
     schedule = Schedule(
         start_times(
@@ -55,23 +58,29 @@ def at_every_keeper(
     )
 
     def on_attempt(index: int, number: int) -> None:
-        report.attempt(step, peers[index], number, settings.keeper_max_retries)
+        report.attempt(errand, keepers[index], number, settings.keeper_max_retries)
 
     def on_outcome(index: int, outcome: Outcome) -> None:
-        report.outcome(step, peers[index], outcome)
+        report.outcome(errand, keepers[index], outcome)
         if outcome.failure is None:
-            on_success(peers[index])
+            on_success(keepers[index])
 
     outcomes = broadcast(
-        [functools.partial(work, peer) for peer in peers],
+        [functools.partial(work, keeper) for keeper in keepers],
         schedule,
         runner,
         on_attempt=on_attempt,
         on_outcome=on_outcome,
         on_pause=on_pause,
     )
-    if any(outcome.failure for outcome in outcomes):
-        raise KeepersFailed(report.keepers_message(step, limit.text))
+    failed = [
+        FailedKeeper(keeper, outcome.attempts, outcome.failure)
+        for keeper, outcome in zip(keepers, outcomes)
+        if outcome.failure is not None
+    ]
+    if failed:
+        advice = advice_on(errand, failed, of, limit.text)
+        raise KeepersFailed(advice, tuple(keeper.keeper.id for keeper in failed))
 
 
 __all__ = ["at_every_keeper"]

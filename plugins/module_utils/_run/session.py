@@ -12,43 +12,53 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Clock
-from ansible_collections.dayzero.spike.plugins.module_utils._broadcast import (
-    Report as AttemptReport,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import Step as StepHook
-from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import ignore_step
-from ansible_collections.dayzero.spike.plugins.module_utils._duration import Duration
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._clock import Clock, Duration
+from .._decide.refusals import Surroundings
+from .._errors import (
+    RERUN,
+    Advice,
     ConfigError,
     OutOfTime,
     Phase,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._identity import obtain_identity
-from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import (
-    default_memory_dir,
-    open_memory_dir,
+from .._key.root_key import RootKey, spellings, wipe
+from .._net.broadcast import Attempted
+from .._net.credentials import (
+    Credentials,
+    LiveTls,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._process import (
-    allow_open_files,
-    forbid_core_dumps,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
-from ansible_collections.dayzero.spike.plugins.module_utils._scratch_dir import scratch_directory
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Settings
-from ansible_collections.dayzero.spike.plugins.module_utils._sockets import (
+from .._net.sockets import (
+    Lookups,
     Resolve,
     resolve_with_system,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+from .._net.transport import Transport
+from .._net.workers import Workers
+from .._options.settings import CommonSettings, Settings
+from .._process import (
+    allow_open_files,
+    booted_at,
+    forbid_core_dumps,
+)
+from .._spiffe.identity import Trusted, obtain_identity
+from .._spiffe.scratch_dir import scratch_directory
+from .._spiffe.source import SvidSettings
+from .._spiffe.spiffe_id import (
+    BOOTSTRAP_PATH,
     KEEPER_PATH,
     NEXUS_PATH,
     IdRule,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_tls import PeerTls
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import Transport
-from ansible_collections.dayzero.spike.plugins.module_utils._workers import Workers
+from .._spiffe.svid import Identity
+from .._state.journal import NAME as JOURNAL
+from .._state.memory_dir import (
+    default_memory_dir,
+    open_memory_dir,
+)
+from .._state.pending_key import file_name
+from .._state.run_lock import note_phase
+from .._steps import StepHook, ignore_step
+from .report import Report, RunReport
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Tools:
 
     ``clock`` is monotonic, in seconds; ``now`` is the time of day, with its zone; ``mask`` is told
     every spelling of a secret; ``step`` is told every point at which a crash could cut the run.
+    ``booted`` says when the host was started, None where it does not know.
     """
 
     clock: Clock
@@ -65,29 +76,31 @@ class Tools:
     mask: Callable[[str], None]
     step: StepHook = ignore_step
     resolve: Resolve = resolve_with_system
+    booted: Callable[[], datetime | None] = booted_at
 
 
-class Session:
-    """What every phase of a run needs at hand.
+class NexusSession:
+    """What every phase of a module that speaks to Nexus needs at hand.
 
-    ``runtime_dir`` is where the key of an unfinished run waits. ``keepers`` and ``nexus`` are the
-    ways to them, and there are none before ``take_identity``. ``resources`` are given back by
-    whoever made the session.
+    ``runtime_dir`` is where the key of an unfinished run waits. ``nexus`` is the way to it, and
+    there is none before an identity is taken. ``resources`` are given back by the one that made
+    the session.
     """
 
-    keepers: Transport
     nexus: Transport
+    settings: CommonSettings
+    report: Report
 
     def __init__(
-        self, settings: Settings, tools: Tools, report: RunReport, resources: ExitStack
+        self, settings: CommonSettings, tools: Tools, report: Report, resources: ExitStack
     ) -> None:
         """Raises ConfigError where no runtime_dir is given and the host has no default for it."""
         allow_open_files()
         self.began = tools.clock()
+        self._locked_dir: int | None = None
         self.tools = tools
         self.report = report
         self.resources = resources
-        self.workers: Workers[AttemptReport] = Workers(tools.clock)
         self.runtime_dir = settings.runtime_dir or default_memory_dir()
         self.settings = replace(settings, runtime_dir=self.runtime_dir)
 
@@ -95,6 +108,20 @@ class Session:
         """Begin ``phase``."""
         self.tools.step(f"phase {phase.value}")
         self.report.phase = phase
+        self._note_phase()
+
+    def holds_the_lock_of(self, state_dir: int) -> None:
+        """Note in the lock of the open ``state_dir`` which phase the run is in, from now on."""
+        self._locked_dir = state_dir
+        self.resources.callback(self._give_the_lock_back)
+        self._note_phase()
+
+    def _give_the_lock_back(self) -> None:
+        self._locked_dir = None
+
+    def _note_phase(self) -> None:
+        if self._locked_dir is not None:
+            note_phase(self._locked_dir, self.report.phase.value, self.tools.now())
 
     def open_memory_dir(self, *, create: bool) -> int | None:
         """Open ``runtime_dir`` until the session ends, as ``_memory_dir.open_memory_dir`` does."""
@@ -103,35 +130,49 @@ class Session:
             self.resources.callback(os.close, descriptor)
         return descriptor
 
-    def take_identity(self, *, scratch_dir: str | None = None) -> None:
-        """Obtain our identity and open the ways to keepers and Nexus.
+    def take_identity_of(
+        self,
+        rule: IdRule,
+        trusted: Trusted,
+        *,
+        scratch_dir: str | None = None,
+        source: SvidSettings | None = None,
+    ) -> Credentials:
+        """Obtain an identity that ``rule`` admits, and open the way to Nexus with it.
 
+        ``trusted`` are the trust domains whose bundles are needed beside that of Nexus.
         ``scratch_dir``, in memory, is for a source that hands over files; by default it is
-        ``runtime_dir``.
+        ``runtime_dir``. ``source`` is another one than that of the settings.
         """
-        source = replace(
-            self.settings,
-            runtime_dir=scratch_dir or self.runtime_dir,
-            spiffe_source_timeout=self.clipped(self.settings.spiffe_source_timeout),
-        )
-        identity = obtain_identity(source, now=self.tools.now)
-        self.keepers = self._transport(
-            PeerTls(identity, IdRule(KEEPER_PATH, self.settings.trust_root_keeper))
-        )
-        self.nexus = self._transport(
-            PeerTls(identity, IdRule(NEXUS_PATH, self.settings.trust_root_nexus))
-        )
-        # Only now: it closes our own /proc/self/fd, through which OpenSSL has read the SVID. And
-        # already now: no root key is in memory yet.
+        tools, settings = self.tools, self.settings
+        needed = {**trusted, "trust_root_nexus": settings.trust_root_nexus}
+
+        def obtain(stopped: Callable[[], bool]) -> Identity:
+            timeout = self.clipped(settings.spiffe_source_timeout)
+            return obtain_identity(
+                replace(source or settings, spiffe_source_timeout=timeout),
+                rule,
+                needed,
+                scratch_dir=scratch_dir or self.runtime_dir,
+                now=tools.now,
+                stopped=stopped,
+            )
+
+        credentials = Credentials(obtain, clock=tools.clock, now=tools.now)
+        self.resources.callback(credentials.close)
+        self.lookups = Lookups(tools.resolve)
+        self.nexus = self._transport(credentials, IdRule(NEXUS_PATH, settings.trust_root_nexus))
+        # No root key is in memory yet.
         forbid_core_dumps()
+        return credentials
 
     def scratch_dir(self, memory_dir: int | None) -> str | None:
         """Where spire-agent puts its files as long as there is no runtime_dir.
 
-        Whoever changes nothing must not make one, and one that it made and removed could be taken
+        A run that changes nothing must not make one: one that it made and removed could be taken
         from under a run that has just begun. None: runtime_dir will do, or nothing is needed.
         """
-        if memory_dir is not None or self.settings.svid_source != "spire_agent":
+        if memory_dir is not None or not self.settings.writes_files:
             return None
         beside = os.path.dirname(self.runtime_dir.rstrip("/"))
         try:
@@ -142,19 +183,37 @@ class Session:
             raise ConfigError(
                 "runtime_dir",
                 f"it does not exist, and spire-agent needs a private directory in {beside} instead:"
-                f" {(error.strerror or 'unusable').lower()}; give one in memory that the running"
-                " user owns",
+                f" {(error.strerror or 'unusable').lower()}",
+                "give one in memory that the running user owns, for example /run/spike-bootstrap",
             ) from None
         descriptor = open_memory_dir(scratch, create=False)
         if descriptor is not None:
             os.close(descriptor)
         return scratch
 
-    def guard_key(self, key: RootKey) -> None:
+    def protect_key(self, key: RootKey) -> None:
         """Whatever happens now, the key is in no output, and is wiped."""
         self.resources.callback(key.wipe)
         for spelling in key.spellings():
             self.tools.mask(spelling)
+
+    def protect_shard(self, shard: bytearray) -> None:
+        """Whatever happens now, the shard is in no output, and is wiped."""
+        self.resources.callback(wipe, shard)
+        for spelling in spellings(shard):
+            self.tools.mask(spelling)
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What messages say of this host and of the run's directories."""
+        settings = self.settings
+        return Surroundings(
+            url=settings.nexus_api_url,
+            journal=os.path.join(settings.state_dir, JOURNAL),
+            key=os.path.join(self.runtime_dir, file_name(settings.state_dir)),
+            now=self.tools.now(),
+            booted=self.tools.booted(),
+        )
 
     def within(self, seconds: float) -> float:
         """The time for something that may take ``seconds``, within what the whole run has left."""
@@ -163,9 +222,13 @@ class Session:
             return seconds
         left = self.began + whole.seconds - self.tools.clock()
         if left <= 0:
+            phase = self.report.phase.value
             raise OutOfTime(
-                f"The whole run's time ({whole.text}) was used up in phase"
-                f" {self.report.phase.value}. Raise timeout and rerun bootstrap."
+                Advice(
+                    f"The time for the whole run ({whole.text}) was used up in phase {phase}.",
+                    ("The limit {timeout} is shorter than the steps of this run together.",),
+                    (f"Raise {{timeout}} above {whole.text}, or set it to 0 for no limit.", RERUN),
+                )
             )
         return min(seconds, left)
 
@@ -176,10 +239,37 @@ class Session:
             return Duration(seconds, f"the whole run's {self.settings.timeout.text}")
         return given
 
-    def _transport(self, tls: PeerTls) -> Transport:
-        transport = Transport(tls, resolve=self.tools.resolve, step=self.tools.step)
+    def _transport(self, credentials: Credentials, rule: IdRule) -> Transport:
+        transport = Transport(
+            LiveTls(credentials, rule), lookups=self.lookups, step=self.tools.step
+        )
         self.resources.callback(transport.close)
         return transport
 
 
-__all__ = ["Session", "Tools"]
+class Session(NexusSession):
+    """A session of the bootstrap: with the way to the keepers, ``keepers``."""
+
+    keepers: Transport
+    settings: Settings
+    report: RunReport
+
+    def __init__(
+        self, settings: Settings, tools: Tools, report: RunReport, resources: ExitStack
+    ) -> None:
+        """Raises ConfigError where no runtime_dir is given and the host has no default for it."""
+        super().__init__(settings, tools, report, resources)
+        self.workers: Workers[Attempted] = Workers(tools.clock)
+
+    def take_identity(self, *, scratch_dir: str | None = None) -> None:
+        """Obtain the bootstrap's identity and open the ways to keepers and Nexus."""
+        settings = self.settings
+        credentials = self.take_identity_of(
+            IdRule(BOOTSTRAP_PATH, settings.trust_root_bootstrap),
+            {"trust_root_keeper": settings.trust_root_keeper},
+            scratch_dir=scratch_dir,
+        )
+        self.keepers = self._transport(credentials, IdRule(KEEPER_PATH, settings.trust_root_keeper))
+
+
+__all__ = ["NexusSession", "Session", "Tools"]

@@ -10,46 +10,49 @@ options -> identity -> journal -> Nexus -> keepers -> outlook -> result
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._decide.nexus_words import Situation
+from .._decide.outlook import (
+    foresee,
+    foresee_blindly,
+)
+from .._decide.refusals import refusal
+from .._errors import (
+    Advice,
     KeepersFailed,
     Phase,
     StateUnusable,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._journal import NAME, Journal
-from ansible_collections.dayzero.spike.plugins.module_utils._memory import Memory, Remembered
-from ansible_collections.dayzero.spike.plugins.module_utils._outlook import (
-    foresee,
-    foresee_blindly,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import PendingKey
-from ansible_collections.dayzero.spike.plugins.module_utils._run_lock import (
+from .._options.settings import StatusSettings
+from .._state.journal import NAME, Journal
+from .._state.pending_key import PendingKey
+from .._state.remembered import Memory, Remembered
+from .._state.run_lock import (
     is_locked,
     open_state_dir,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._session import Session, Tools
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Settings
-from ansible_collections.dayzero.spike.plugins.module_utils._status_report import StatusReport
-from ansible_collections.dayzero.spike.plugins.module_utils._survey import (
-    cluster_of,
+from .session import Session, Tools
+from .status_report import StatusReport
+from .survey import (
+    Look,
     reach_keepers,
     take_standing,
 )
 
 
-def inspect(settings: Settings, tools: Tools, report: StatusReport) -> None:
-    """Look at the cluster and at what earlier runs left; ``report`` tells what was found.
+def inspect(settings: StatusSettings, tools: Tools, report: StatusReport) -> None:
+    """Look at the cluster and at what earlier runs left; ``report`` records what was found.
 
     Writes nothing and sends no shard. Keepers and a Nexus that do not answer are findings. Raises
-    DayZeroError only for what leaves nothing to tell: options, identity, an unreadable journal or
+    DayZeroError only for what leaves nothing to report: options, identity, an unreadable journal or
     key, and the end of the time for the whole run.
     """
     with ExitStack() as resources:
-        _inspect(Session(settings, tools, report, resources), report)
+        _inspect(Session(settings, tools, report, resources), report, settings.probe_keepers)
 
 
-def _inspect(session: Session, report: StatusReport) -> None:
+def _inspect(session: Session, report: StatusReport, probe_keepers: bool) -> None:
     memory_dir = session.open_memory_dir(create=False)
     session.enter(Phase.IDENTITY)
     session.take_identity(scratch_dir=session.scratch_dir(memory_dir))
@@ -64,12 +67,20 @@ def _inspect(session: Session, report: StatusReport) -> None:
         running=running,
         unusable=unusable is not None,
     )
-    standing = take_standing(session, remembered)
-    session.enter(Phase.REACH)
-    with suppress(KeepersFailed):  # the report has each of them
-        reach_keepers(session)
+    standing = take_standing(session, remembered, Look.WHOLE)
+    unreached: tuple[int, ...] = ()
+    if probe_keepers:
+        session.enter(Phase.REACH)
+        try:
+            reach_keepers(session)
+        except KeepersFailed as failed:
+            unreached = failed.ids
+
+    def told(situation: Situation) -> Advice:
+        return refusal(situation, standing, session.surroundings).advice
+
     report.outlook = (
-        foresee(standing, unreached=report.failed_keepers, running=running)
+        foresee(standing, unreached=unreached, running=running, told=told)
         if unusable is None
         else foresee_blindly(standing, unusable)
     )
@@ -94,11 +105,11 @@ def _recall(
     journal = None if state_dir is None else Journal(state_dir, path)
     try:
         memory = Memory(journal, PendingKey(memory_dir, session.runtime_dir, path))
-        remembered = memory.recall(cluster_of(session.settings))
+        remembered = memory.recall(session.settings.cluster)
     except StateUnusable as unusable:
         return Remembered(None), unusable
     if remembered.key is not None:
-        session.guard_key(remembered.key)
+        session.protect_key(remembered.key)
     return remembered, None
 
 

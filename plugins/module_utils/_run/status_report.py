@@ -2,27 +2,33 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a status tells: all that a run tells, and beside it the journal and the outlook."""
+"""What a status reports: all that a run reports, and next to it the journal and the outlook."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer
+from .._naming import Naming
+from .._options.cluster import Keeper
+from .report import RunReport
 
 if TYPE_CHECKING:
     # Both import libraries that the host may lack, and a report must be able to say so.
-    from ansible_collections.dayzero.spike.plugins.module_utils._journal import Record
-    from ansible_collections.dayzero.spike.plugins.module_utils._outlook import Outlook
+    from .._decide.outlook import Outlook
+    from .._state.journal import Record
 
 
 class StatusReport(RunReport):
     """The record of one status; what was not learnt before a failure is None in the result."""
 
-    def __init__(self, peers: Sequence[Peer], nexus_api_url: str | None) -> None:
-        super().__init__(peers, nexus_api_url)
+    def __init__(
+        self,
+        peers: Sequence[Keeper],
+        nexus_api_url: str | None,
+        naming: Naming = Naming.OPTIONS,
+    ) -> None:
+        super().__init__(peers, nexus_api_url, naming)
         self.outlook: Outlook | None = None
         self._journal: dict[str, Any] | None = None
 
@@ -50,11 +56,14 @@ class StatusReport(RunReport):
 
     def result(self) -> dict[str, Any]:
         """The result's part that success and failure share."""
+        of_a_run = super().result()
+        # A status sends nothing, so it neither resumes nor forces.
+        del of_a_run["resumed"], of_a_run["forced"]
         return {
-            **super().result(),
+            **of_a_run,
             "journal": self._journal,
             "next": self.outlook.next.value if self.outlook else None,
-            "summary": self.outlook.summary if self.outlook else None,
+            "summary": self._naming.spell(self.outlook.summary) if self.outlook else None,
         }
 
 

@@ -6,65 +6,68 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
-from ansible_collections.dayzero.spike.plugins.module_utils._guard import Standing
-from ansible_collections.dayzero.spike.plugins.module_utils._journal import Cluster
-from ansible_collections.dayzero.spike.plugins.module_utils._keeper import reach
-from ansible_collections.dayzero.spike.plugins.module_utils._keeper_steps import at_every_keeper
-from ansible_collections.dayzero.spike.plugins.module_utils._memory import Remembered
-from ansible_collections.dayzero.spike.plugins.module_utils._nexus import (
+from .._decide.guard import Standing
+from .._decide.keeper_words import Errand
+from .._key.root_key import RootKey, Token
+from .._net.attempt import Attempt
+from .._options.cluster import Keeper
+from .._spike.keeper import reach
+from .._spike.nexus import (
     Inquiry,
     Nexus,
     Verdict,
     ask,
     inquire,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._nexus_data import look_for_database
-from ansible_collections.dayzero.spike.plugins.module_utils._report import NexusState, Step
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey, Token
-from ansible_collections.dayzero.spike.plugins.module_utils._session import Session
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer, Settings
+from .._spike.nexus_data import look_for_database
+from .._state.remembered import Remembered
+from .keeper_steps import at_every_keeper
+from .session import NexusSession, Session
 
-# The guard's questions to Nexus, before anything is sent, take no longer together; but each is
-# given as long as an answer can be expected to take.
-_PROBE_SECONDS = 5.0
-_LEAST_PROBE_SECONDS = 1.0
 
-_NEXUS_STATES = {
-    Nexus.PROVED: NexusState.READY,
-    Nexus.NOT_READY: NexusState.NOT_READY,
-    Nexus.OTHER_KEY: NexusState.OTHER_KEY,
+class Look(enum.Enum):
+    """How long Nexus is asked what it says.
+
+    A brief look decides nothing that a second one may not overturn. What lets shards leave is a
+    whole one: only then a port that refuses connections has refused them for 5 seconds.
+    """
+
+    BRIEF = enum.auto()
+    WHOLE = enum.auto()
+
+
+_SECONDS = {Look.BRIEF: 1.0, Look.WHOLE: 5.0}
+# Of a Nexus that nobody listens for a brief look knows enough at once.
+_ENOUGH = {
+    Look.BRIEF: frozenset({Nexus.NOT_READY, Nexus.REFUSED}),
+    Look.WHOLE: frozenset({Nexus.NOT_READY}),
 }
 
 
-def cluster_of(settings: Settings) -> Cluster:
-    """The cluster that the options describe."""
-    keepers = tuple(peer.url for peer in settings.peers)
-    return Cluster(keepers, settings.shamir_threshold, settings.share_scheme)
+def take_standing(session: Session, remembered: Remembered, look: Look) -> Standing:
+    """How the cluster stands, given what an earlier run left; asks Nexus.
 
-
-def take_standing(session: Session, remembered: Remembered, *, asked: float = 0.0) -> Standing:
-    """How the cluster stands, given what an earlier run left; asks Nexus, within 5 seconds.
-
-    ``asked`` are the seconds that an earlier question took, and they count; one second is left for
-    this one in any case. Raises ConfigError where ``nexus_data_dir`` is no directory.
+    Raises ConfigError where ``nexus_data_dir`` is no directory.
     """
     settings = session.settings
-    database = look_for_database(settings.nexus_data_dir)
+    # First: an option that is refused is refused before anybody is contacted.
+    database = look_for_database(settings.nexus_data_dir, settings.nexus_database)
     return Standing(
-        cluster=cluster_of(settings),
-        nexus_api_url=settings.nexus_api_url,
+        cluster=settings.cluster,
         record=remembered.record,
         pending_for=remembered.key_for,
         begun_elsewhere=remembered.begun_elsewhere,
-        verdict=_probe(session, remembered, max(_PROBE_SECONDS - asked, _LEAST_PROBE_SECONDS)),
+        verdict=_hear_nexus(session, remembered, look),
         database=database,
+        silence=settings.nexus_silence,
+        accept_existing=settings.accept_existing,
     )
 
 
-def _probe(session: Session, remembered: Remembered, seconds: float) -> Verdict:
+def _hear_nexus(session: Session, remembered: Remembered, look: Look) -> Verdict:
     if remembered.record is not None:
         token = remembered.record.token
     elif remembered.key is not None:
@@ -77,14 +80,14 @@ def _probe(session: Session, remembered: Remembered, seconds: float) -> Verdict:
     inquiry = inquire_of_nexus(
         session,
         token,
-        session.within(seconds),
-        enough=lambda verdict: verdict.nexus is not Nexus.UNCLEAR,
+        session.within(_SECONDS[look]),
+        enough=lambda verdict: verdict.nexus in _ENOUGH[look],
     )
     return inquiry.verdict
 
 
 def inquire_of_nexus(
-    session: Session, token: Token, seconds: float, *, enough: Callable[[Verdict], bool]
+    session: NexusSession, token: Token, seconds: float, *, enough: Callable[[Verdict], bool]
 ) -> Inquiry:
     """Ask Nexus about ``token``, as ``inquire`` does, and report what it said last."""
     tools = session.tools
@@ -97,7 +100,7 @@ def inquire_of_nexus(
 
     inquiry = inquire(ask_once, enough, seconds=seconds, clock=tools.clock, sleep=tools.sleep)
     session.report.nexus(
-        _NEXUS_STATES.get(inquiry.verdict.nexus, NexusState.UNREACHABLE),
+        inquiry.verdict.nexus.state,
         inquiry.verdict.detail,
         attempts=inquiry.attempts,
         elapsed=inquiry.elapsed,
@@ -108,15 +111,16 @@ def inquire_of_nexus(
 def reach_keepers(session: Session) -> None:
     """Reach every keeper; raises KeepersFailed, and the report says which failed and why."""
 
-    def work(peer: Peer, attempt: Attempt) -> None:
+    def work(peer: Keeper, attempt: Attempt) -> None:
         session.tools.step(f"keeper {peer.id}: before preflight")
         reach(session.keepers, peer, attempt)
         session.tools.step(f"keeper {peer.id}: preflight answered")
 
     at_every_keeper(
-        Step.REACH,
-        session.settings.peers,
+        Errand.REACH,
+        session.settings.keepers,
         work,
+        of=len(session.settings.keepers),
         settings=session.settings,
         limit=session.clipped(session.settings.keeper_timeout),
         runner=session.workers,
@@ -124,4 +128,4 @@ def reach_keepers(session: Session) -> None:
     )
 
 
-__all__ = ["cluster_of", "inquire_of_nexus", "reach_keepers", "take_standing"]
+__all__ = ["Look", "inquire_of_nexus", "reach_keepers", "take_standing"]

@@ -70,7 +70,7 @@ class Acceptor:
     def _run(self) -> None:
         while not self._ended:
             ready = self._selector.select(self._time_to_next())
-            for key, _ in ready:
+            for key, _events in ready:
                 if key.fileobj is self._wakened:
                     self._drain()
                     continue

@@ -17,10 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from .._third_party import ExtendedKeyUsageOID, NameOID, ec, hashes, rsa, serialization, x509
 
 _Key = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey]
 

@@ -9,24 +9,24 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._acceptor import Acceptor
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import (
+from .._errors import ConfigError
+from .._key.shamir import CIRCL_1_6_2, SCHEMES
+from .acceptor import Acceptor
+from .authority import Authority
+from .faults import (
     Fault,
     parse_faults,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._keeper import Keeper
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._nexus import Nexus
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._roles import role_id
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._server import Server
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._stats import Stats
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._tls import ServerIdentity
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import CIRCL_1_6_2, SCHEMES
+from .keeper import Keeper
+from .nexus import Nexus
+from .roles import RECOVER, RESTORE, role_id
+from .server import Server
+from .stats import Stats
+from .tls import ServerIdentity
 
 NEXUS_MAIN = "main"
 NEXUS_0_8_0 = "v0.8.0"
@@ -53,6 +53,11 @@ class _Node:
     def inject(self, fault: Fault | Mapping[str, Any]) -> None:
         """Put it under ``fault`` from now on, instead of the one that it was under."""
         self._server.inject(fault if isinstance(fault, Fault) else Fault.parse(fault))
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is under no fault."""
+        return self._server.is_well
 
     def heal(self) -> None:
         """End its fault: from now on it is reached."""
@@ -113,7 +118,9 @@ class SandboxNexus(_Node):
         super().__init__(server)
         self.data_dir = nexus.database.parent
         self._nexus = nexus
-        self._keepers = keepers
+        self._all_keepers = keepers
+        self._keepers = self._next_keepers = keepers
+        self._next_threshold = nexus.threshold
         self._scheme = scheme
         self._silent_at_first = behaviour == NEXUS_0_8_0
         self._poll_seconds = poll_seconds
@@ -143,6 +150,26 @@ class SandboxNexus(_Node):
         with self._lock:
             return True
 
+    def configure(self, order: Sequence[int] | None = None, threshold: int | None = None) -> None:
+        """Give it settings of its own: its keepers by id, in its order, and its threshold.
+
+        They need not be those of the cluster: it then makes another key of the same shards, as
+        SPIKE does. Like an environment, they count from its next start.
+        """
+        with self._lock:
+            if order is not None:
+                by_id = {keeper.id: keeper for keeper in self._all_keepers}
+                self._next_keepers = [by_id[number] for number in order]
+            if threshold is not None:
+                self._next_threshold = threshold
+            if not self._running:
+                self._take_settings()
+
+    def _take_settings(self) -> None:
+        self._keepers = self._next_keepers
+        self._nexus.shares = len(self._keepers)
+        self._nexus.set_threshold(self._next_threshold)
+
     def hold(self, root_key: bytes) -> None:
         """Be initialised with ``root_key``, as after a bootstrap that somebody else did."""
         with self._lock:
@@ -160,6 +187,8 @@ class SandboxNexus(_Node):
     def start(self) -> None:
         """Poll the keepers; listen too, unless it is a release that needs its key first."""
         with self._lock:
+            if not self._running:
+                self._take_settings()
             self._running = True
             if not self._silent_at_first or self._nexus.root_key_sha256 is not None:
                 self._server.start()
@@ -187,8 +216,13 @@ class SandboxNexus(_Node):
                     self._work()
 
     def _work(self) -> None:
-        if self._nexus.root_key_sha256 is None:
-            if self._nexus.poll({keeper.id: keeper.show_shard for keeper in self._keepers}):
+        if self._nexus.ended:
+            self.stop()
+        elif self._nexus.take_push():
+            self.push()
+        elif self._nexus.root_key_sha256 is None:
+            shown = {i: keeper.show_shard for i, keeper in enumerate(self._keepers, 1)}
+            if self._nexus.poll(shown):
                 self._server.start()
                 self._next_push = time.monotonic() + (self._push_seconds or 0)
         elif self._push_seconds is not None and time.monotonic() >= self._next_push:
@@ -200,9 +234,12 @@ class Sandbox:
     """An embedded SPIKE, running from the moment it is made until ``close``.
 
     ``directory`` gets the files of the bootstrap identity (``svid_cert``, ``svid_key``,
-    ``svid_bundle``, and ``federated_bundles`` by trust domain where keepers or Nexus are in
+    ``svid_bundle``; ``recover_svid`` and ``restore_svid`` are the chain and the key of those who
+    recover and restore; and ``federated_bundles`` by trust domain where keepers or Nexus are in
     another one) and Nexus's data directory. ``faults`` is a mapping from a keeper's id or
-    ``nexus`` to a fault, see ``Fault``. ``nexus_behaviour`` is ``main`` or ``v0.8.0``, which does
+    ``nexus`` to a fault, see ``Fault``. ``nexus_keepers`` (ids, in Nexus's own order) and
+    ``nexus_threshold`` are settings of Nexus that are not those of the cluster.
+    ``nexus_behaviour`` is ``main`` or ``v0.8.0``, which does
     not listen before it has a key. ``nexus_push_seconds``: how often Nexus pushes its own split
     to the keepers; None: never by itself. After ``lifetime_seconds`` it closes by itself.
 
@@ -221,6 +258,8 @@ class Sandbox:
         nexus_behaviour: str = NEXUS_MAIN,
         nexus_poll_seconds: float = 0.2,
         nexus_push_seconds: float | None = None,
+        nexus_keepers: Sequence[int] | None = None,
+        nexus_threshold: int | None = None,
         lifetime_seconds: float = 600,
         keeper_trust_domain: str | None = None,
         nexus_trust_domain: str | None = None,
@@ -234,6 +273,8 @@ class Sandbox:
             nexus_behaviour=nexus_behaviour,
             nexus_poll_seconds=nexus_poll_seconds,
             lifetime_seconds=lifetime_seconds,
+            nexus_keepers=nexus_keepers,
+            nexus_threshold=nexus_threshold,
         )
         self.threshold = threshold
         self.scheme = scheme
@@ -259,6 +300,7 @@ class Sandbox:
             self.nexus = self._make_nexus(
                 nexus_behaviour, nexus_poll_seconds, nexus_push_seconds, address, started
             )
+            self.nexus.configure(nexus_keepers, nexus_threshold)
             for node in (*self.keepers, self.nexus):
                 number = node.id if isinstance(node, SandboxKeeper) else "nexus"
                 if number in parsed:
@@ -273,6 +315,14 @@ class Sandbox:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+    def restart(self) -> None:
+        """Restart everything at once: no keeper has a shard any more, and Nexus has no key."""
+        for keeper in self.keepers:
+            keeper.stop()
+        self.nexus.stop()
+        for node in (*self.keepers, self.nexus):
+            node.start()
 
     def close(self) -> None:
         """End every server, connection and thread; when it returns, they have ended."""
@@ -296,6 +346,16 @@ class Sandbox:
             role_id(self.trust_domain, "bootstrap"), lifetime_seconds=self._svid_seconds
         )
         self.svid_cert, self.svid_key = self.authority.write(directory, "svid", svid)
+        self.recover_svid, self.restore_svid = (
+            self.authority.write(
+                directory,
+                name,
+                self.authority.issue(
+                    role_id(self.trust_domain, role), lifetime_seconds=self._svid_seconds
+                ),
+            )
+            for name, role in (("recover", RECOVER), ("restore", RESTORE))
+        )
         self.svid_bundle = directory / "bundle.pem"
         self.svid_bundle.write_bytes(self.authority.bundle_pem())
         self.federated_bundles: dict[str, Path] = {}
@@ -328,7 +388,7 @@ class Sandbox:
         data_dir = self.directory / "nexus"
         data_dir.mkdir(mode=0o700, exist_ok=True)
         stats = Stats()
-        nexus = Nexus(self.trust_domain, self.threshold, data_dir, stats)
+        nexus = Nexus(self.trust_domain, self.threshold, data_dir, stats, scheme=self.scheme)
         identity = self._server_identity(self.nexus_trust_domain, "nexus")
         server = Server(self._acceptor, identity, nexus, stats, address)
         started.callback(server.close)
@@ -364,6 +424,8 @@ def check_plan(
     nexus_behaviour: str,
     nexus_poll_seconds: float,
     lifetime_seconds: float,
+    nexus_keepers: Sequence[int] | None = None,
+    nexus_threshold: int | None = None,
 ) -> dict[int | str, Fault]:
     """Raise ConfigError for arguments of Sandbox that cannot be, else return the faults."""
     if not 1 <= keepers <= _MOST_KEEPERS:
@@ -379,6 +441,11 @@ def check_plan(
         raise ConfigError("nexus_poll", "it must be greater than 0")
     if not 0 < lifetime_seconds <= threading.TIMEOUT_MAX:
         raise ConfigError("lifetime", "it must be greater than 0, and have an end")
+    own = list(range(1, keepers + 1) if nexus_keepers is None else nexus_keepers)
+    if not own or len(set(own)) != len(own) or not set(own) <= set(range(1, keepers + 1)):
+        raise ConfigError("nexus_keepers", f"{own} are not ids of keepers from 1 to {keepers}")
+    if not 1 <= (threshold if nexus_threshold is None else nexus_threshold) <= len(own):
+        raise ConfigError("nexus_threshold", f"it is not from 1 to Nexus's {len(own)} keepers")
     return parse_faults(faults, keepers)
 
 

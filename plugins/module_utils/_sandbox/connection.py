@@ -31,7 +31,8 @@ class Connection:
         """Do the TLS handshake. Raises OSError."""
         # Wrapping moves the descriptor to a new object: abort must see the one or the other.
         with self._lock:
-            assert self._socket is not None
+            if self._socket is None:
+                raise OSError("the connection was closed")
             secured = context.wrap_socket(
                 self._socket, server_side=True, do_handshake_on_connect=False
             )

@@ -27,21 +27,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._errors import (
     ConfigError,
     DayZeroError,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import lies_in_memory
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import (
+from .._state.memory_dir import lies_in_memory
+from .cluster import (
     Sandbox,
     check_plan,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._description import (
+from .description import (
     describe,
     inventory,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._port import SandboxError
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._process import ProcessId
+from .port import SandboxError
+from .process import ProcessId
 
 _RECORD = "sandbox.json"
 _INVENTORY = "inventory.yml"
@@ -59,11 +59,14 @@ _PLAN = (
     "nexus_behaviour",
     "nexus_poll_seconds",
     "lifetime_seconds",
+    "nexus_keepers",
+    "nexus_threshold",
 )
 
 _START_SECONDS = 30.0
 _LOCK_SECONDS = 30.0
 _LOCK_POLL_SECONDS = 0.05
+_RESTART = signal.SIGUSR1
 # A connection's thread needs little, and there may be one for each attempt at 1000 keepers.
 _STACK_BYTES = 512 * 1024
 
@@ -117,6 +120,26 @@ def stop(directory: Path, *, dry_run: bool = False) -> Outcome:
         return Outcome(exists, None)
     with _locked(directory):
         return Outcome(_remove(directory), None)
+
+
+def restart(directory: Path, *, dry_run: bool = False) -> Outcome:
+    """Restart every keeper and Nexus of the sandbox in ``directory`` at once: all shards are lost.
+
+    Nexus's database stays, as on a disk. Raises DayZeroError where none runs.
+    """
+    directory = directory.absolute()
+    record = _running(directory)
+    if record is None:
+        raise SandboxError(f"no sandbox runs in {directory}")
+    if not dry_run:
+        with _locked(directory):
+            os.kill(record["process"]["pid"], _RESTART)
+            deadline = time.monotonic() + _START_SECONDS
+            while (_read(directory) or {}).get("restarts", 0) == record.get("restarts", 0):
+                if time.monotonic() >= deadline:
+                    raise SandboxError(f"the sandbox did not restart within {_START_SECONDS:g} s")
+                time.sleep(_LOCK_POLL_SECONDS)
+    return Outcome(True, _running(directory))
 
 
 def _prepare(directory: Path) -> None:
@@ -262,7 +285,7 @@ def _detach(log: Path, writer: int) -> None:
 def _serve(directory: Path, arguments: dict[str, Any], writer: int) -> None:
     # Before there are threads: they inherit the mask, and the signal is waited for below.
     ending = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*ending, _RESTART})
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.stack_size(_STACK_BYTES)
     lifetime = float(arguments["lifetime_seconds"])
@@ -270,7 +293,14 @@ def _serve(directory: Path, arguments: dict[str, Any], writer: int) -> None:
     with Sandbox(directory, **arguments) as sandbox:
         _publish(directory, arguments, sandbox)
         os.close(writer)
-        asked = signal.sigtimedwait(ending, max(0.0, ends_at - time.monotonic()))
+        while True:
+            left = max(0.0, ends_at - time.monotonic())
+            asked = signal.sigtimedwait({*ending, _RESTART}, left)
+            if asked is None or asked.si_signo != _RESTART:
+                break
+            sandbox.restart()
+            record = _read(directory) or {}
+            _write_record(directory, {**record, "restarts": record.get("restarts", 0) + 1})
     if asked is None:
         # Whoever asked removes the files too, and holds the lock while it waits for our end.
         for number in ending:
@@ -284,7 +314,8 @@ def _publish(directory: Path, arguments: dict[str, Any], sandbox: Sandbox) -> No
     state_dir = directory / _STATE
     state_dir.mkdir(mode=0o700)
     process = ProcessId.of(os.getpid())
-    assert process is not None
+    if process is None:
+        raise RuntimeError("/proc does not know this process")
     now = datetime.datetime.now(datetime.timezone.utc)
     ends_at = now + datetime.timedelta(seconds=arguments["lifetime_seconds"])
     record = {
@@ -296,6 +327,10 @@ def _publish(directory: Path, arguments: dict[str, Any], sandbox: Sandbox) -> No
         **describe(sandbox, state_dir, _make_runtime_dir()),
     }
     (directory / _INVENTORY).write_text(inventory(record))
+    _write_record(directory, record)
+
+
+def _write_record(directory: Path, record: dict[str, Any]) -> None:
     unfinished = directory / _UNFINISHED
     unfinished.write_text(json.dumps(record, indent=2) + "\n")
     unfinished.rename(directory / _RECORD)
@@ -310,4 +345,4 @@ def _make_runtime_dir() -> Path | None:
     return None
 
 
-__all__ = ["Outcome", "start", "stop"]
+__all__ = ["Outcome", "restart", "start", "stop"]

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
+from .cluster import Sandbox
 
 
 def describe(sandbox: Sandbox, state_dir: Path, runtime_dir: Path | None) -> dict[str, Any]:
@@ -18,6 +18,13 @@ def describe(sandbox: Sandbox, state_dir: Path, runtime_dir: Path | None) -> dic
     return {
         "keepers": [{"id": keeper.id, "url": keeper.url} for keeper in sandbox.keepers],
         "nexus": {"url": sandbox.nexus.url, "data_dir": str(sandbox.nexus.data_dir)},
+        **{
+            name: {"svid_cert": str(svid[0]), "svid_key": str(svid[1])}
+            for name, svid in (
+                ("recover", sandbox.recover_svid),
+                ("restore", sandbox.restore_svid),
+            )
+        },
         "bootstrap": {
             "svid_cert": str(sandbox.svid_cert),
             "svid_key": str(sandbox.svid_key),
@@ -59,6 +66,11 @@ def inventory(description: dict[str, Any]) -> str:
         "spike_bootstrap_state_dir": bootstrap["state_dir"],
         "spike_bootstrap_runtime_dir": bootstrap["runtime_dir"],
         "spike_bootstrap_manage_host": False,
+        **{
+            f"spike_{role}_{name}": path
+            for role in ("recover", "restore")
+            for name, path in description[role].items()
+        },
     }
     if bootstrap["runtime_dir"] is None:
         del variables["spike_bootstrap_runtime_dir"]

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._duration import parse_duration
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
+from .._clock import (
+    DURATION_EXAMPLE,
+    parse_duration,
+)
+from .._errors import ConfigError
 
 
 class Level(enum.Enum):
@@ -28,6 +31,7 @@ class Kind(enum.Enum):
 
     REFUSE = "refuse"
     BLACKHOLE = "blackhole"
+    RESET = "reset"
     STALL_TLS = "stall_tls"
     PLAIN_HTTP = "plain_http"
     WRONG_IDENTITY = "wrong_identity"
@@ -40,6 +44,7 @@ class Kind(enum.Enum):
     GARBAGE = "garbage"
     BAD_JSON = "bad_json"
     ACCEPT_EMPTY = "accept_empty"
+    OTHER_KEY = "other_key"
     DRIP = "drip"
     HUGE_BODY = "huge_body"
     DELAY = "delay"
@@ -54,6 +59,7 @@ class Kind(enum.Enum):
 
 
 _ON_CONNECTIONS = (
+    Kind.RESET,
     Kind.STALL_TLS,
     Kind.PLAIN_HTTP,
     Kind.WRONG_IDENTITY,
@@ -118,6 +124,8 @@ class Step(enum.Enum):
     REACH = "reach"
     DELIVER = "deliver"
     VERIFY = "verify"
+    RECOVER = "recover"
+    RESTORE = "restore"
     OTHER = "other"
 
 
@@ -190,7 +198,7 @@ class _Parser:
         try:
             return parse_duration(str(value)).seconds
         except ValueError as problem:
-            raise self._refusal(f"{name}: {problem}") from None
+            raise self._refusal(f"{name}: {problem}; {DURATION_EXAMPLE}") from None
 
     def _failures(self) -> int | None:
         value = self._fields.get("failures")
@@ -234,12 +242,19 @@ def parse_faults(faults: Mapping[Any, Any], keepers: int) -> dict[int | str, Fau
         parsed[server] = Fault.parse(fields, where)
         if server == "nexus":
             _check_nexus(parsed[server], where)
+        else:
+            _check_keeper(parsed[server], where)
     return parsed
 
 
 def _check_nexus(fault: Fault, where: str) -> None:
     if fault.when is not When.ALWAYS or fault.kind is Kind.ACCEPT_EMPTY:
         raise ConfigError(where, "when and accept_empty are about keepers")
+
+
+def _check_keeper(fault: Fault, where: str) -> None:
+    if fault.kind is Kind.OTHER_KEY:
+        raise ConfigError(where, "other_key is about nexus")
 
 
 __all__ = ["Fault", "Kind", "Level", "Step", "When", "parse_faults"]

@@ -13,11 +13,11 @@ import json
 import threading
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import Step
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._http import Request, Response
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._roles import has_role
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._stats import Stats
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import SIZE
+from .._key.shamir import SIZE
+from .faults import Step
+from .http import Request, Response
+from .roles import has_role
+from .stats import Stats
 
 _PATH = "/v1/store/contribute"
 _BAD_REQUEST = Response.json(400, {"err": "api_bad_request"})
@@ -50,7 +50,7 @@ class Keeper:
         shard = None
         if _is_contribution(request):
             try:
-                shard = _read_shard(request.body)
+                shard = read_shard(request.body)
                 step = Step.REACH if shard is None else Step.DELIVER
             except ValueError:
                 step = Step.DELIVER
@@ -61,7 +61,7 @@ class Keeper:
         if not _is_contribution(request):
             return _BAD_REQUEST
         try:
-            shard = _read_shard(request.body)
+            shard = read_shard(request.body)
         except ValueError:
             return _BAD_REQUEST
         if shard is None or not any(shard):
@@ -74,7 +74,7 @@ def _is_contribution(request: Request) -> bool:
     return request.method == "POST" and request.path == _PATH
 
 
-def _read_shard(body: bytes) -> bytes | None:
+def read_shard(body: bytes) -> bytes | None:
     """Return the shard as Go reads it, or None without one. Raises ValueError.
 
     A shorter array is filled up with zeros and the rest of a longer one is dropped, without a
@@ -103,4 +103,4 @@ def _octet(number: Any) -> int:
     return number
 
 
-__all__ = ["Keeper"]
+__all__ = ["Keeper", "read_shard"]

@@ -4,17 +4,17 @@
 
 """The bad answers: what a server under a fault on requests sends.
 
-After ``status``, ``redirect`` and ``accept_empty`` the request has had no effect. In all the
-others it was acted upon, and only the answer is bad: the worst case for a client.
+After ``status``, ``redirect``, ``accept_empty`` and ``other_key`` the request has had no effect.
+In all the others it was acted upon, and only the answer is bad: the worst case for a client.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._connection import Connection
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import Fault, Kind
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._http import Response
+from .connection import Connection
+from .faults import Fault, Kind
+from .http import Response
 
 # More than any client waits for, in a number that every client can read.
 _ENDLESS = 10**12
@@ -54,6 +54,9 @@ def _instead(fault: Fault) -> Response | None:
         return Response(307, b"", {"Location": fault.text})
     if fault.kind is Kind.ACCEPT_EMPTY:
         return Response.json(200, {})
+    if fault.kind is Kind.OTHER_KEY:
+        # Byte for byte what a Nexus answers that holds another key.
+        return Response.json(500, {"hash": "", "err": "api_internal_error"})
     return None
 
 

@@ -4,7 +4,7 @@
 
 """What Nexus answers, and how it comes by its root key.
 
-Source: SPIKE, app/nexus/internal/initialization/recovery and route/bootstrap.
+Source: SPIKE, app/nexus/internal/initialization/recovery, route/bootstrap and route/operator.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import Step
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._http import Request, Response
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._roles import has_role
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._stats import Stats
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import recover, split
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from .._key.shamir import CIRCL_1_6_2, recover, split
+from .._third_party import AESGCM, InvalidTag
+from .faults import Step
+from .http import Request, Response
+from .keeper import read_shard
+from .roles import RECOVER, RESTORE, has_role
+from .stats import Stats
 
-_PATH = "/v1/bootstrap/verify"
+_STEPS = {
+    "/v1/bootstrap/verify": Step.VERIFY,
+    "/v1/operator/recover": Step.RECOVER,
+    "/v1/operator/restore": Step.RESTORE,
+}
 _NONCE_SIZE = 12
 _MARK = b"initialised"
 _BAD_REQUEST = Response.json(400, {"err": "api_bad_request"})
@@ -33,16 +37,35 @@ _random = secrets.SystemRandom()
 
 
 class Nexus:
-    """Nexus's memory and its data directory. ``trust_domain`` is that of the bootstrap."""
+    """Nexus's memory and its data directory. ``trust_domain`` is that of the bootstrap.
 
-    def __init__(self, trust_domain: str, threshold: int, data_dir: Path, stats: Stats) -> None:
+    ``shares`` and ``scheme`` say how it splits its key for those who recover it. ``ended``: a set
+    of shards has ended the process, and whoever runs it is to stop it.
+    """
+
+    def __init__(
+        self,
+        trust_domain: str,
+        threshold: int,
+        data_dir: Path,
+        stats: Stats,
+        *,
+        shares: int = 3,
+        scheme: str = CIRCL_1_6_2,
+    ) -> None:
+        self.shares = shares
+        self.scheme = scheme
+        self.ended = False
         self.database = data_dir / "spike.db"
         self._trust_domain = trust_domain
-        self._threshold = threshold
+        self.threshold = threshold
         self._stats = stats
         self._changed = threading.Condition()
         self._root_key: bytes | None = None
         self._collected: dict[int, bytes] = {}
+        # What operators have given; not what keepers have.
+        self._restored: dict[int, bytes] = {}
+        self._to_push = False
         self._data_unreadable = False
 
     @property
@@ -72,11 +95,16 @@ class Nexus:
                     return True
                 if shard is not None:
                     self._collected[number] = shard
-                if len(self._collected) >= self._threshold:
-                    chosen = _random.sample(sorted(self._collected), self._threshold)
+                if len(self._collected) >= self.threshold:
+                    chosen = _random.sample(sorted(self._collected), self.threshold)
                     self._open(recover({one: self._collected[one] for one in chosen}))
                     return True
         return False
+
+    def set_threshold(self, threshold: int) -> None:
+        """How many shards it takes for the root key from now on."""
+        with self._changed:
+            self.threshold = threshold
 
     def hold(self, root_key: bytes) -> None:
         """Be initialised with ``root_key``, without any shards."""
@@ -88,31 +116,51 @@ class Nexus:
         with self._changed:
             if self._root_key is None:
                 raise ValueError("Nexus has no root key yet")
-            return split(self._root_key, self._threshold, keepers, scheme)
+            return split(self._root_key, self.threshold, keepers, scheme)
 
     def forget(self, *, keep_data: bool) -> None:
         """Lose what a process loses when it ends, and its data unless ``keep_data``."""
         with self._changed:
             self._root_key = None
             self._collected.clear()
+            self._restored.clear()
+            self._to_push = False
+            self.ended = False
             self._data_unreadable = False
             if not keep_data:
                 self.database.unlink(missing_ok=True)
+
+    def take_push(self) -> bool:
+        """Whether the keepers are to be sent their shards after a restore; once each time."""
+        with self._changed:
+            due, self._to_push = self._to_push, False
+            return due
 
     def admits(self, peer: str | None) -> bool:
         # Nexus serves everybody whom its trust domain vouches for, and decides by the route.
         return True
 
     def note(self, request: Request) -> Step:
-        step = Step.VERIFY if _is_verification(request) else Step.OTHER
+        step = _step(request)
         self._stats.requested(step)
         return step
 
     def answer(self, request: Request, peer: str | None) -> Response:
-        if not _is_verification(request):
+        """Raises OSError where the request ends the process."""
+        step = _step(request)
+        if step is Step.RECOVER:
+            return self._recover(peer)
+        if step is Step.RESTORE:
+            return self._restore(request, peer)
+        with self._changed:
+            ready = self._root_key is not None
+        if request.method == "POST" and not ready:
+            # Before anybody is asked who they are.
+            return Response.json(503, {"err": "state_not_ready"})
+        if step is not Step.VERIFY:
             return _BAD_REQUEST
         if not has_role(peer, self._trust_domain, "bootstrap"):
-            return Response.json(401, {"err": "access_unauthorized"})
+            return Response.json(401, {"hash": "", "err": "access_unauthorized"})
         try:
             nonce, ciphertext = _read_token(request.body)
         except ValueError:
@@ -126,6 +174,48 @@ class Nexus:
         except InvalidTag:
             return Response.json(500, {"hash": "", "err": "api_internal_error"})
         return Response.json(200, {"hash": hashlib.sha256(plaintext).hexdigest()})
+
+    def _recover(self, peer: str | None) -> Response:
+        if not has_role(peer, self._trust_domain, RECOVER):
+            return Response.json(401, {"shards": None, "err": "access_unauthorized"})
+        with self._changed:
+            if self._root_key is None:
+                return Response.json(500, {"shards": None, "err": "api_internal_error"})
+            shards = split(self._root_key, self.threshold, self.shares, self.scheme)
+        return Response.json(200, {"shards": {str(i): list(s) for i, s in enumerate(shards, 1)}})
+
+    def _restore(self, request: Request, peer: str | None) -> Response:
+        """Take a shard as SPIKE does: no index is checked, and nothing is ever taken back."""
+        if not has_role(peer, self._trust_domain, RESTORE):
+            return Response.json(401, {"err": "access_unauthorized"})
+        try:
+            number, shard = _read_number(request.body), read_shard(request.body)
+        except ValueError:
+            return _BAD_REQUEST
+        if shard is None or not any(shard):
+            return _BAD_REQUEST
+        with self._changed:
+            if len(self._restored) < self.threshold:
+                self._restored.setdefault(number, shard)
+                if len(self._restored) == self.threshold:
+                    self._open_restored()
+            collected = len(self._restored)
+        remaining = self.threshold - collected
+        answer = {"collected": collected, "remaining": remaining, "restored": remaining == 0}
+        return Response.json(200, answer)
+
+    def _open_restored(self) -> None:
+        try:
+            key = recover(self._restored)
+        except ValueError:
+            key = b""
+        if not any(key):
+            # A set that does not make a key: SPIKE logs it, and exits.
+            self.ended = True
+            raise ConnectionAbortedError
+        # Whatever key was there before is replaced.
+        self._open(key)
+        self._to_push = True
 
     def _open(self, root_key: bytes) -> None:
         cipher = AESGCM(root_key)
@@ -144,8 +234,20 @@ class Nexus:
         self._changed.notify_all()
 
 
-def _is_verification(request: Request) -> bool:
-    return request.method == "POST" and request.path == _PATH
+def _step(request: Request) -> Step:
+    return _STEPS.get(request.path, Step.OTHER) if request.method == "POST" else Step.OTHER
+
+
+def _read_number(body: bytes) -> int:
+    """Return the index that goes with a shard: any number will do. Raises ValueError."""
+    try:
+        document = json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    number = document.get("id", 0) if isinstance(document, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise ValueError("not a number")
+    return number
 
 
 def _read_token(body: bytes) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ import enum
 import ipaddress
 import socket
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._errors import (
     ConfigError,
     DayZeroError,
 )
@@ -89,7 +89,7 @@ class Port:
     def _fill(self) -> None:
         # Linux drops a SYN while the accept queue is full (tcp_conn_request), which is what a
         # firewall that drops looks like from outside. Nobody accepts here, so it stays full.
-        for _ in range(_FILL_LIMIT):
+        for _filler in range(_FILL_LIMIT):
             filler = socket.socket(self._family, socket.SOCK_STREAM)
             filler.settimeout(_FILL_SECONDS)
             # Kept even if it seems to be in vain: one that was only slow has a place in the queue.

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._port import SandboxError
+from .port import SandboxError
 
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 5.0

@@ -9,9 +9,12 @@ Source: spike-sdk-go, spiffeid: a role is its path, exactly or with more segment
 
 from __future__ import annotations
 
+RECOVER = "pilot/role/recover"
+RESTORE = "pilot/role/restore"
+
 
 def role_id(trust_domain: str, role: str) -> str:
-    """Return the SPIFFE ID of ``role``: ``keeper``, ``nexus`` or ``bootstrap``."""
+    """Return the SPIFFE ID of ``role``, which is what follows ``/spike/`` in its path."""
     return f"spiffe://{trust_domain}/spike/{role}"
 
 
@@ -20,4 +23,4 @@ def has_role(peer: str | None, trust_domain: str, role: str) -> bool:
     return peer is not None and (peer == expected or peer.startswith(f"{expected}/"))
 
 
-__all__ = ["has_role", "role_id"]
+__all__ = ["RECOVER", "RESTORE", "has_role", "role_id"]

@@ -10,25 +10,25 @@ import contextlib
 import threading
 from typing import Protocol
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._acceptor import Acceptor
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._connection import Connection
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import (
+from .acceptor import Acceptor
+from .connection import Connection
+from .faults import (
     Fault,
     Kind,
     Level,
     Step,
     When,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._http import (
+from .http import (
     BadRequestError,
     Request,
     RequestReader,
     Response,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._misbehave import misbehave
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._port import Port, PortState
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._stats import Stats
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._tls import (
+from .misbehave import misbehave
+from .port import Port, PortState
+from .stats import Stats
+from .tls import (
     ServerIdentity,
     peer_id,
 )
@@ -83,6 +83,12 @@ class Server:
             broken = self._begun_fault(Level.CONNECTION) is not None
             return self._port.state is PortState.LISTENING and not broken
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it is under no fault."""
+        with self._acceptor.lock:
+            return self._fault is None
+
     def start(self) -> None:
         with self._acceptor.lock:
             self._running = True
@@ -106,7 +112,7 @@ class Server:
             self._faulty_tls = context
             self._begun = False
             if not armed:
-                self._begin()
+                self._begin(fault)
             # A fault on new connections must not be passed by on an old one.
             ends_open = not armed and fault.kind.level is not Level.REQUEST
             open_ = dict(self._connections) if ends_open else {}
@@ -124,9 +130,7 @@ class Server:
         with self._acceptor.lock:
             self._port.close()
 
-    def _begin(self) -> None:
-        fault = self._fault
-        assert fault is not None
+    def _begin(self, fault: Fault) -> None:
         self._begun = True
         self._turn_port()
         if fault.until is not None:
@@ -170,7 +174,7 @@ class Server:
 
     def _accept(self) -> None:
         try:
-            accepted, _ = self._port.socket.accept()
+            accepted, _peer = self._port.socket.accept()
         except OSError:
             # The client has already left.
             return
@@ -186,7 +190,9 @@ class Server:
     def _serve(self, connection: Connection, fault: Fault | None) -> None:
         # An OSError is the client that left, or the sandbox that ends the connection.
         with contextlib.suppress(OSError):
-            if fault is not None and fault.kind is Kind.STALL_TLS:
+            if fault is not None and fault.kind is Kind.RESET:
+                connection.reset()
+            elif fault is not None and fault.kind is Kind.STALL_TLS:
                 while connection.receive():
                     pass
             elif fault is not None and fault.kind is Kind.PLAIN_HTTP:
@@ -243,7 +249,7 @@ class Server:
         with self._acceptor.lock:
             if self._fault is None or self._begun:
                 return {}
-            self._begin()
+            self._begin(self._fault)
             return dict(self._connections)
 
 

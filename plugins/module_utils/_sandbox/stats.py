@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import Step
+from .faults import Step
 
 
 class Stats:
@@ -18,7 +18,8 @@ class Stats:
 
     ``connections`` are those accepted by TCP, at the monotonic times ``accepted_at``;
     ``handshakes`` those whose TLS handshake was completed; ``http_bytes`` is what arrived inside
-    TLS. ``reach_requests``, ``shard_requests`` and ``verify_requests`` count the requests that
+    TLS. ``reach_requests``, ``shard_requests``, ``verify_requests``,
+    ``recover_requests`` and ``restore_requests`` count the requests that
     arrived whole, whatever a fault then made of them, and ``shards`` are the shards in them, as
     they were stored or would have been.
     """
@@ -32,6 +33,8 @@ class Stats:
         self.reach_requests = 0
         self.shard_requests = 0
         self.verify_requests = 0
+        self.recover_requests = 0
+        self.restore_requests = 0
         self.shards: list[bytes] = []
 
     def wait_for(self, predicate: Callable[[Stats], bool], timeout: float = 10) -> bool:
@@ -63,6 +66,10 @@ class Stats:
                 self.shard_requests += 1
             elif step is Step.VERIFY:
                 self.verify_requests += 1
+            elif step is Step.RECOVER:
+                self.recover_requests += 1
+            elif step is Step.RESTORE:
+                self.restore_requests += 1
             if shard is not None:
                 self.shards.append(shard)
             self._changed.notify_all()

@@ -10,11 +10,11 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
+from .authority import (
     Authority,
     IssuedSvid,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import Fault, Kind
+from .faults import Fault, Kind
 
 
 class ServerIdentity:

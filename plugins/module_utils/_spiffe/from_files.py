@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import IdentityError
-from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
+from .._errors import IdentityError
+from .._third_party import x509
+from .svid import (
     Offer,
     build_identity,
     certificates_from_pem,
@@ -20,7 +21,6 @@ from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
     leaf_spiffe_id,
     private_key_from_pem,
 )
-from cryptography import x509
 
 _EXTRACT = "spiffe_failed_to_extract_x509_svid"
 # Far more than any chain, key or bundle; a wrong path must not fill the memory.
@@ -32,11 +32,13 @@ def read_files(
     svid_key: str | None,
     svid_bundle: str | None,
     federated_bundles: Mapping[str, str],
+    needed: Collection[str],
 ) -> Offer:
     """Read the SVID in PEM files: its chain, its key, and the bundle of its own trust domain.
 
-    ``federated_bundles`` maps other trust domains to the files with their bundles. Raises
-    IdentityError, which begins with the name of the option to blame.
+    ``federated_bundles`` maps other trust domains to the files with their bundles; those that are
+    not ``needed`` are not read. Raises IdentityError, which begins with the name of the option to
+    blame.
     """
     cert_file = _File.of("svid_cert", svid_cert)
     key_file = _File.of("svid_key", svid_key)
@@ -69,14 +71,19 @@ def read_files(
     own = spiffe_id.trust_domain
     bundles = {own: _certificates(bundle_file, f"give the trust bundle of {own}, in PEM")}
     for domain, bundle in _federated(own, federated_bundles).items():
+        if domain not in needed:
+            continue
         bundles[domain] = _certificates(bundle, f"give the trust bundle of {domain}, in PEM")
     return Offer(
         identities=(build_identity(chain, private_key, bundles),),
         option="svid_cert",
         origin=f"in {cert_file.path}",
-        if_other="give the files of the bootstrap SVID, or correct trust_root_bootstrap",
+        if_other="give the files of the {part} SVID, or correct {trust_root_bootstrap}",
         if_outdated="have it renewed (spiffe-helper does it by itself), and check the host's clock",
-        if_unfederated="give its bundle in federated_bundles, as {domain: file}",
+        if_unfederated="give its bundle in {federated_bundles}, as a dictionary from trust domain"
+        " to file",
+        if_foreign="give the bundle of the trust domain itself",
+        bundle_option="svid_bundle",
     )
 
 
@@ -91,13 +98,14 @@ class _File:
     def of(cls, option: str, path: str | None) -> _File:
         if not path:
             raise IdentityError(
-                "svid_source files needs it; give svid_cert, svid_key and svid_bundle",
+                "it is needed where {svid_source} is files",
+                remedy="give {svid_cert}, {svid_key} and {svid_bundle}",
                 option=option,
             )
         return cls(option, path)
 
     def refused(self, problem: str, remedy: str, code: str = _EXTRACT) -> IdentityError:
-        return IdentityError(f"{self.path}: {problem}; {remedy}", option=self.option, code=code)
+        return IdentityError(f"{self.path}: {problem}", remedy, option=self.option, code=code)
 
     def read(self) -> bytes:
         """Read the whole file.
@@ -142,7 +150,8 @@ def _certificates(file: _File, remedy: str) -> tuple[x509.Certificate, ...]:
 def _federated(own: str, federated_bundles: Mapping[str, str]) -> dict[str, _File]:
     if own in federated_bundles:
         raise IdentityError(
-            f"{own} is the SVID's own trust domain; its bundle belongs in svid_bundle",
+            f"{own} is the SVID's own trust domain",
+            "give its bundle in {svid_bundle} instead",
             option="federated_bundles",
         )
     return {d: _File("federated_bundles", path) for d, path in federated_bundles.items()}

@@ -14,16 +14,18 @@ Source: SPIFFE_Workload_API.md, sections 4 to 6, and SPIFFE_Workload_Endpoint.md
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
 import threading
 import time
 from concurrent import futures
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import IdentityError
-from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
+from .._errors import IdentityError
+from .svid import (
     Identity,
     Offer,
     build_identity,
@@ -31,12 +33,14 @@ from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
 )
 
 if TYPE_CHECKING:
-    from ansible_collections.dayzero.spike.plugins.module_utils._duration import Duration
-    from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import IdRule
+    from .._clock import Duration
+    from .spiffe_id import IdRule
 
 DEFAULT_SOCKET = "unix:///tmp/spire-agent/public/api.sock"
 
 _OPTION = "spiffe_endpoint_socket"
+# unix(7); Python refuses a longer one itself, without an error of the system's.
+_LONGEST_PATH = 107
 _EXTRACT = "spiffe_failed_to_extract_x509_svid"
 
 
@@ -57,23 +61,23 @@ def fetch_from_workload_api(endpoint: str | None, timeout: Duration, rule: IdRul
         client.close()
     if answer is None:
         raise IdentityError(
-            f"{path}: the Workload API did not answer within {timeout.text}; check that"
-            " spire-agent is healthy (spire-agent healthcheck), or raise spiffe_source_timeout",
+            f"{path}: the Workload API did not answer within {timeout.text}",
+            "check that spire-agent is healthy (spire-agent healthcheck), or raise"
+            " {spiffe_source_timeout}",
             option=_OPTION,
         )
     error = answer.exception()
     if error is not None:
         raise _refusal(path, _status(error), rule)
-    try:
-        identities = _identities(answer.result())
-    except ValueError as error:
+    identities, problem = _identities(answer.result())
+    if not identities:
         raise IdentityError(
-            f"an SVID from the Workload API at {path} cannot be used: {error}; try svid_source"
-            " spire_agent, which reports what the agent itself thinks of it",
+            f"the SVID from the Workload API at {path} cannot be used: {problem}",
+            "set {svid_source} to spire_agent, which reports what the agent itself thinks of it",
             option="svid_source",
             code=_EXTRACT,
-        ) from None
-    return agent_offer(identities, f"from the Workload API at {path}", rule)
+        )
+    return agent_offer(identities, f"from the Workload API at {path}", rule, problem)
 
 
 def socket_path(endpoint: str | None) -> str:
@@ -90,7 +94,8 @@ def socket_path(endpoint: str | None) -> str:
     # gRPC takes what it gets for a URL: these would be read as something else than a path.
     if not path.startswith("/") or any(character in path for character in "%?#"):
         raise IdentityError(
-            f"{text!r} is not an absolute path or a unix: URL; give, for example, {DEFAULT_SOCKET}",
+            f"{text!r} is not an absolute path or a unix: URL",
+            f"give for example {DEFAULT_SOCKET}",
             option=_OPTION,
         )
     return path
@@ -107,31 +112,34 @@ def check_socket(path: str, timeout: Duration) -> None:
             probe.settimeout(max(timeout.seconds, 0.1))
             probe.connect(path)
     except PermissionError:
-        problem = (
-            f"Permission denied; let the user who runs the task (uid {os.geteuid()}) open it, or"
-            " run the task as one who may (become_user)"
+        problem = "Permission denied"
+        remedy = (
+            f"let the user who runs the task (uid {os.geteuid()}) open it, or run the task as one"
+            " who may (become_user)"
         )
     except OSError as error:
-        problem = (
-            f"{error.strerror or error}; start spire-agent, or give the socket_path of"
-            " its configuration"
-        )
+        too_long = len(os.fsencode(path)) > _LONGEST_PATH
+        unknown = "AF_UNIX path too long" if too_long else "it cannot be opened"
+        problem = error.strerror or unknown
+        remedy = "start spire-agent, or give the socket_path of its configuration"
     else:
         return
-    raise IdentityError(f"{path}: {problem}", option=_OPTION)
+    raise IdentityError(f"{path}: {problem}", remedy, option=_OPTION)
 
 
 def registration_hint(rule: IdRule) -> str:
     """Return the sentence on how to register this process as what the rule asks for."""
     return (
         "create the registration entry: spire-server entry create -parentID AGENT_SPIFFE_ID"
-        f" -spiffeID {str(rule).split(' or ')[0]} -selector unix:uid:{os.geteuid()}"
+        f" -spiffeID {str(rule).split(' or ', maxsplit=1)[0]} -selector unix:uid:{os.geteuid()}"
         " (it takes some seconds to reach the agent), or run the task as the user of the entry"
         " (become_user)"
     )
 
 
-def agent_offer(identities: tuple[Identity, ...], origin: str, rule: IdRule) -> Offer:
+def agent_offer(
+    identities: tuple[Identity, ...], origin: str, rule: IdRule, broken: str = ""
+) -> Offer:
     """Return the identities of an agent with what to do when none of them will do."""
     return Offer(
         identities=identities,
@@ -139,8 +147,11 @@ def agent_offer(identities: tuple[Identity, ...], origin: str, rule: IdRule) -> 
         origin=origin,
         if_other=registration_hint(rule),
         if_outdated="check the host's clock, and that spire-agent reaches its server",
-        if_unfederated="federate the registration entry with it (-federatesWith), or use"
-        " svid_source files with federated_bundles",
+        if_unfederated="federate the registration entry with it (-federatesWith), or set"
+        " {svid_source} to files and give {federated_bundles}",
+        if_foreign="correct the bundle of that trust domain on the SPIRE server (spire-server"
+        " bundle list)",
+        broken=broken,
     )
 
 
@@ -153,20 +164,30 @@ def _client(path: str) -> Any:
     except Exception as error:
         problem = type(error).__name__
     raise IdentityError(
-        "workload_api needs the Python package spiffe, which"
-        f" {sys.executable} cannot use ({problem}); install it there ({sys.executable} -m pip"
-        " install spiffe), or set svid_source to spire_agent or files",
+        f"workload_api needs the Python package spiffe, which {sys.executable} cannot use"
+        f" ({problem})",
+        f"install it there ({sys.executable} -m pip install spiffe), or set {{svid_source}} to"
+        " spire_agent or files",
         option="svid_source",
     )
 
 
-def _ask(client: Any, ends: float) -> futures.Future[Any] | None:
-    """Return the answer, the package's X509Context or its exception; None when time is up."""
-    answer: futures.Future[Any] = futures.Future()
+@dataclass(frozen=True)
+class _Offered:
+    """The package's X509Svids and X509Bundles, and why one of them cannot be used."""
+
+    svids: tuple[Any, ...]
+    bundles: tuple[Any, ...]
+    problem: str = ""
+
+
+def _ask(client: Any, ends: float) -> futures.Future[_Offered] | None:
+    """Return the answer, or the package's exception; None when time is up."""
+    answer: futures.Future[_Offered] = futures.Future()
 
     def ask() -> None:
         try:
-            answer.set_result(client.fetch_x509_context())
+            answer.set_result(_offered(client))
         except BaseException as error:
             answer.set_exception(error)
 
@@ -192,33 +213,80 @@ def _status(error: BaseException) -> str:
 def _refusal(path: str, status: str, rule: IdRule) -> IdentityError:
     if status == "PERMISSION_DENIED":
         return IdentityError(
-            f"the agent at {path} has no identity for this process (PermissionDenied);"
-            f" {registration_hint(rule)}",
+            f"the agent at {path} has no identity for this process (PermissionDenied)",
+            registration_hint(rule),
             option="svid_source",
         )
     if status:
         return IdentityError(
-            f"{path}: no Workload API answers there (gRPC status {status}); give the socket_path"
-            " of spire-agent's configuration, and check that the agent is healthy",
+            f"{path}: no Workload API answers there (gRPC status {status})",
+            "give the socket_path of spire-agent's configuration, and check that the agent is"
+            " healthy",
             option=_OPTION,
         )
     return IdentityError(
-        f"the Workload API at {path} gave no SVID that the Python package spiffe can read; set"
-        " svid_source to spire_agent, which reports what the agent itself thinks of it",
+        f"the Workload API at {path} gave no SVID that the Python package spiffe can read",
+        "set {svid_source} to spire_agent, which reports what the agent itself thinks of it",
         option="svid_source",
         code=_EXTRACT,
     )
 
 
-def _identities(context: Any) -> tuple[Identity, ...]:
+def _offered(client: Any) -> _Offered:
+    try:
+        context = client.fetch_x509_context()
+    except Exception as error:
+        if _status(error):
+            raise
+        # The package takes an answer whole or not at all; one SVID or federated bundle that is
+        # broken must not keep us from those that we need.
+        offered = _offered_one_by_one(client)
+        if offered is None:
+            raise
+        return offered
+    return _Offered(tuple(context.x509_svids), tuple(context.x509_bundle_set.bundles))
+
+
+def _offered_one_by_one(client: Any) -> _Offered | None:
+    """The same from the answer's parts, without those that are broken; None where all are.
+
+    The message is read through the package's own stub, which is private: where a release has it no
+    longer, the answer is taken whole or not at all.
+    """
+    try:
+        from spiffe import TrustDomain, X509Bundle, X509Svid
+        from spiffe._proto import workload_pb2
+
+        stub = client._spiffe_workload_api_stub
+        message = next(iter(stub.FetchX509SVID(workload_pb2.X509SVIDRequest())))
+    except (AttributeError, ImportError):
+        return None
+    svids, bundles, problem = [], [], ""
+    for offered in message.svids:
+        try:
+            svid = X509Svid.parse_raw(offered.x509_svid, offered.x509_svid_key)
+            bundles.append(X509Bundle.parse_raw(svid.spiffe_id.trust_domain, offered.bundle))
+            svids.append(svid)
+        except Exception as error:
+            problem = f"the package spiffe cannot read it ({type(error).__name__})"
+    for name, bundle in message.federated_bundles.items():
+        with contextlib.suppress(Exception):
+            bundles.append(X509Bundle.parse_raw(TrustDomain(name), bundle))
+    return _Offered(tuple(svids), tuple(bundles), problem) if svids else None
+
+
+def _identities(offered: _Offered) -> tuple[tuple[Identity, ...], str]:
+    """The identities that can be used, and why one cannot, empty where all can."""
     bundles = {
-        bundle.trust_domain.name: tuple(bundle.x509_authorities)
-        for bundle in context.x509_bundle_set.bundles
+        bundle.trust_domain.name: tuple(bundle.x509_authorities) for bundle in offered.bundles
     }
-    return tuple(
-        build_identity(svid.cert_chain, ec_or_rsa(svid.private_key), bundles)
-        for svid in context.x509_svids
-    )
+    identities, problem = [], offered.problem
+    for svid in offered.svids:
+        try:
+            identities.append(build_identity(svid.cert_chain, ec_or_rsa(svid.private_key), bundles))
+        except ValueError as error:
+            problem = str(error)
+    return tuple(identities), problem
 
 
 __all__ = [

@@ -2,80 +2,103 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Our identity: from the source that the options choose, and fit to bootstrap with."""
+"""Our identity: from the source that the options choose, and fit for what we are about to do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import IdentityError
-from ansible_collections.dayzero.spike.plugins.module_utils._identity_files import read_files
-from ansible_collections.dayzero.spike.plugins.module_utils._identity_spire_agent import (
+from .._errors import IdentityError
+from .._naming import fill, place_of
+from .from_files import read_files
+from .from_spire_agent import (
     fetch_with_spire_agent,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._identity_workload_api import (
+from .from_workload_api import (
     fetch_from_workload_api,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
-    BOOTSTRAP_PATH,
-    IdRule,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
+from .spiffe_id import IdRule
+from .svid import (
     Identity,
     Offer,
+    authority_trust_domain,
     check_dates,
 )
 
 if TYPE_CHECKING:
-    from ansible_collections.dayzero.spike.plugins.module_utils._settings import Settings
+    from .source import SvidSettings
+
+# The trust domains whose bundles are needed, by the option that names them.
+Trusted = Mapping[str, tuple[str, ...]]
 
 
-def obtain_identity(settings: Settings, *, now: Callable[[], datetime]) -> Identity:
-    """Return the bootstrap identity, with the bundles to tell keepers and Nexus by.
+def obtain_identity(
+    source: SvidSettings,
+    rule: IdRule,
+    trusted: Trusted,
+    *,
+    scratch_dir: str,
+    now: Callable[[], datetime],
+    stopped: Callable[[], bool] = lambda: False,
+) -> Identity:
+    """Return the identity that ``rule`` admits, with the bundles of the ``trusted`` domains.
 
-    ``now`` returns an aware datetime. Of several SVIDs the first with a bootstrap ID is taken.
+    ``scratch_dir``, in memory, is for a source that hands over files. ``now`` returns an aware
+    datetime. A source that runs a program ends it when ``stopped`` says so. Of several SVIDs the
+    first that is admitted is taken.
 
     Raises IdentityError when there is none, when it is not valid now, or when the bundle of a
-    trust domain in ``trust_root_keeper`` or ``trust_root_nexus`` is missing.
+    trusted domain is missing, or holds an authority of another one. What is broken and not needed,
+    another SVID or another bundle, is passed over.
     """
-    rule = IdRule(BOOTSTRAP_PATH, settings.trust_root_bootstrap)
-    offer = _offer(settings, rule)
+    needed = frozenset(domain for domains in trusted.values() for domain in domains)
+    offer = _offer(source, rule, needed, scratch_dir, stopped)
     identity = _choose(offer, rule, now())
-    _check_bundles(settings, identity, offer)
+    _check_bundles(trusted, identity, offer)
+    _check_authorities(needed, identity, offer)
     return identity
 
 
-def _offer(settings: Settings, rule: IdRule) -> Offer:
-    endpoint, timeout = settings.spiffe_endpoint_socket, settings.spiffe_source_timeout
-    if settings.svid_source == "files":
+def _offer(
+    source: SvidSettings,
+    rule: IdRule,
+    needed: Collection[str],
+    scratch_dir: str,
+    stopped: Callable[[], bool],
+) -> Offer:
+    endpoint, timeout = source.spiffe_endpoint_socket, source.spiffe_source_timeout
+    if source.svid_source == "files":
         return read_files(
-            settings.svid_cert,
-            settings.svid_key,
-            settings.svid_bundle,
-            settings.federated_bundles,
+            source.svid_cert,
+            source.svid_key,
+            source.svid_bundle,
+            source.federated_bundles,
+            needed,
         )
-    if settings.svid_source == "workload_api":
+    if source.svid_source == "workload_api":
         return fetch_from_workload_api(endpoint, timeout, rule)
-    if settings.svid_source == "spire_agent":
-        if settings.runtime_dir is None:
-            raise IdentityError(
-                "spire-agent needs a place in memory for the SVID's key; give a directory on tmpfs",
-                option="runtime_dir",
-            )
+    if source.svid_source == "spire_agent":
         return fetch_with_spire_agent(
-            settings.spire_agent_path, endpoint, timeout, settings.runtime_dir, rule
+            source.spire_agent_path,
+            endpoint,
+            timeout,
+            scratch_dir,
+            rule,
+            needed,
+            stopped,
         )
     raise IdentityError(
-        f"{settings.svid_source!r} is not one of workload_api, files, spire_agent",
+        f"{source.svid_source!r} is none",
+        "give one of workload_api, files, spire_agent",
         option="svid_source",
         code="data_invalid_input",
     )
 
 
 def _choose(offer: Offer, rule: IdRule, now: datetime) -> Identity:
-    """The first that is a bootstrap's and valid now."""
+    """The first that ``rule`` admits and is valid now."""
     outdated = None
     for identity in offer.identities:
         if rule.admits(identity.spiffe_id):
@@ -84,39 +107,53 @@ def _choose(offer: Offer, rule: IdRule, now: datetime) -> Identity:
                 return identity
             except ValueError as error:
                 outdated = outdated or IdentityError(
-                    f"the SVID {identity.spiffe_id} {offer.origin} cannot be used: {error};"
-                    f" {offer.if_outdated}",
+                    f"the SVID {identity.spiffe_id} {offer.origin} cannot be used: {error}",
+                    offer.if_outdated,
                     option=offer.option,
                 )
     if outdated is not None:
         raise outdated
     found = ", ".join(str(identity.spiffe_id) for identity in offer.identities)
+    broken = f" (and one that cannot be used: {offer.broken})" if offer.broken else ""
     raise IdentityError(
-        f"expected the bootstrap identity {rule} {offer.origin}, found {found}; {offer.if_other}",
+        f"expected the {rule.part} identity {rule} {offer.origin}, found {found}{broken}",
+        fill(offer.if_other, {"part": rule.part, "trust_root_bootstrap": place_of(rule.option)}),
         option=offer.option,
         code="access_unauthorized",
     )
 
 
-def _check_bundles(settings: Settings, identity: Identity, offer: Offer) -> None:
-    wanted = {
-        "trust_root_keeper": settings.trust_root_keeper,
-        "trust_root_nexus": settings.trust_root_nexus,
-    }
+def _check_bundles(trusted: Trusted, identity: Identity, offer: Offer) -> None:
     missing = {
         option: [domain for domain in domains if domain not in identity.bundles]
-        for option, domains in wanted.items()
+        for option, domains in trusted.items()
     }
     if any(missing.values()):
         told = " and ".join(
-            f"{', '.join(domains)} (in {option})" for option, domains in missing.items() if domains
+            f"{', '.join(domains)} (in {place_of(option)})"
+            for option, domains in missing.items()
+            if domains
         )
         raise IdentityError(
             f"there is no trust bundle for {told}, and our own SVID is of"
-            f" {identity.spiffe_id.trust_domain}; correct the trust domain there, or if it is"
-            f" right, {offer.if_unfederated}",
+            f" {identity.spiffe_id.trust_domain}",
+            f"correct the trust domain there, or if it is right, {offer.if_unfederated}",
             option="federated_bundles",
         )
 
 
-__all__ = ["obtain_identity"]
+def _check_authorities(needed: Collection[str], identity: Identity, offer: Offer) -> None:
+    for domain in needed:
+        for authority in identity.bundles[domain]:
+            named = authority_trust_domain(authority)
+            if named not in (None, domain):
+                own = domain == identity.spiffe_id.trust_domain
+                raise IdentityError(
+                    f"the trust bundle of {domain} holds an authority of {named}, and would let its"
+                    " SVIDs pass for those of the other",
+                    offer.if_foreign,
+                    option=offer.bundle_option if own else "federated_bundles",
+                )
+
+
+__all__ = ["Trusted", "obtain_identity"]

@@ -67,7 +67,7 @@ def _remove_orphan(path: str) -> None:
     try:
         if os.fstat(lock).st_uid != os.geteuid():
             return
-        # The kernel drops a lock with its process, so whoever still holds this one is alive.
+        # The kernel drops a lock with its process, so the holder of this one is alive.
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)

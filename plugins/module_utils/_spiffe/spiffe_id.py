@@ -15,6 +15,8 @@ from dataclasses import dataclass
 KEEPER_PATH = "/spike/keeper"
 NEXUS_PATH = "/spike/nexus"
 BOOTSTRAP_PATH = "/spike/bootstrap"
+RECOVER_PATH = "/spike/pilot/role/recover"
+RESTORE_PATH = "/spike/pilot/role/restore"
 
 _SCHEME = "spiffe://"
 _LONGEST_ID = 2048
@@ -77,12 +79,22 @@ def parse_trust_domain(text: str) -> str:
 class IdRule:
     """Which SPIFFE IDs play one of SPIKE's parts.
 
-    SPIKE admits the part's path in each of the part's trust domains, and what lies below it
+    SPIKE admits the part's path in each of the part's trust domains, and what is below it
     (spike-sdk-go, spiffeid).
     """
 
     path: str
     trust_domains: tuple[str, ...]
+
+    @property
+    def part(self) -> str:
+        """What the part is called: ``bootstrap``, ``recover``."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def option(self) -> str:
+        """The option that says which trust domains our own identity may belong to."""
+        return "trust_root_bootstrap" if self.path == BOOTSTRAP_PATH else "trust_root_pilot"
 
     def admits(self, spiffe_id: SpiffeId) -> bool:
         """Whether the ID is the part's path, or one below it, in one of its trust domains."""
@@ -128,6 +140,8 @@ __all__ = [
     "BOOTSTRAP_PATH",
     "KEEPER_PATH",
     "NEXUS_PATH",
+    "RECOVER_PATH",
+    "RESTORE_PATH",
     "IdRule",
     "SpiffeId",
     "parse_trust_domain",

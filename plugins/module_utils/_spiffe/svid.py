@@ -20,11 +20,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Union
 
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import SpiffeId
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from .._clock import as_utc
+from .._third_party import UnsupportedAlgorithm, ec, rsa, serialization, x509
+from .spiffe_id import SpiffeId
 
 PrivateKey = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey]
 
@@ -57,8 +55,11 @@ class Offer:
     """The identities that one source has, and the words to refuse them with.
 
     A refusal reads ``{option}: ... {origin} ...; {remedy}``. ``if_other`` is the remedy for a
-    wrong SPIFFE ID, ``if_outdated`` the one for a certificate that is not valid now, and
-    ``if_unfederated`` the one for a trust domain whose bundle is missing.
+    wrong SPIFFE ID, ``if_outdated`` the one for a certificate that is not valid now,
+    ``if_unfederated`` the one for a trust domain whose bundle is missing, and ``if_foreign`` the
+    one for a bundle that holds an authority of another trust domain. ``bundle_option`` is where
+    the own trust domain's bundle comes from. ``broken`` says of an SVID that was passed over why it
+    cannot be used, empty where there was none.
     """
 
     identities: tuple[Identity, ...]
@@ -67,6 +68,9 @@ class Offer:
     if_other: str
     if_outdated: str
     if_unfederated: str
+    if_foreign: str
+    bundle_option: str = "svid_source"
+    broken: str = ""
 
 
 def leaf_spiffe_id(certificate: x509.Certificate) -> SpiffeId:
@@ -144,11 +148,11 @@ def check_dates(chain: Sequence[x509.Certificate], now: datetime) -> None:
     """Raise ValueError unless every certificate of the chain is valid at ``now`` (aware)."""
     for position, certificate in enumerate(chain):
         which = f"intermediate certificate {position}" if position else "the certificate"
-        begins, ends = _validity(certificate)
+        begins, ends = validity(certificate)
         if now < begins:
-            raise ValueError(f"{which} is not valid before {_utc(begins)} (it is {_utc(now)})")
+            raise ValueError(f"{which} is not valid before {as_utc(begins)} (it is {as_utc(now)})")
         if now > ends:
-            raise ValueError(f"{which} expired at {_utc(ends)} (it is {_utc(now)})")
+            raise ValueError(f"{which} expired at {as_utc(ends)} (it is {as_utc(now)})")
 
 
 def build_identity(
@@ -220,7 +224,8 @@ def _certificate(block: bytes, number: int) -> x509.Certificate:
         raise ValueError(f"PEM certificate {number} in it cannot be read") from None
 
 
-def _validity(certificate: x509.Certificate) -> tuple[datetime, datetime]:
+def validity(certificate: x509.Certificate) -> tuple[datetime, datetime]:
+    """From when to when a certificate is valid; both are aware."""
     # cryptography 42 deprecates the naive dates, and only from 42 on has the aware ones.
     if hasattr(certificate, "not_valid_after_utc"):
         return certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -228,10 +233,6 @@ def _validity(certificate: x509.Certificate) -> tuple[datetime, datetime]:
         certificate.not_valid_before.replace(tzinfo=timezone.utc),
         certificate.not_valid_after.replace(tzinfo=timezone.utc),
     )
-
-
-def _utc(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 __all__ = [
@@ -246,4 +247,5 @@ __all__ = [
     "ec_or_rsa",
     "leaf_spiffe_id",
     "private_key_from_pem",
+    "validity",
 ]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._errors import (
     AttemptFailed,
     Cause,
     Failure,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import Answer
+from .._net.transport import Answer
 
 # SPIKE's error codes look like this. Nothing else of an answer is ever repeated to the operator:
 # a peer could echo the shard.
@@ -44,7 +44,7 @@ def api_error(answer: Answer) -> str | None:
 
 
 def status_failure(answer: Answer) -> Failure:
-    """What an answer that is not the good one means: waiting mends 5xx, 408 and 429 only."""
+    """What an answer that is not the good one means: waiting fixes 5xx, 408 and 429 only."""
     code = api_error(answer)
     detail = f"status {answer.status}" + (f" {code}" if code else "")
     if 300 <= answer.status < 400:
@@ -56,7 +56,7 @@ def status_failure(answer: Answer) -> Failure:
 
 
 def refusal(detail: str) -> AttemptFailed:
-    """An answer that no further attempt can mend."""
+    """An answer that no further attempt can fix."""
     return AttemptFailed(Failure(Cause.HTTP_STATUS, detail, final=True, sent=True))
 
 

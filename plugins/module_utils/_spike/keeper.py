@@ -11,25 +11,25 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.dayzero.spike.plugins.module_utils._answers import (
-    api_error,
-    refusal,
-    status_failure,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+from .._errors import (
     AttemptFailed,
     Cause,
     Failure,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import SIZE
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import Transport
+from .._key.shamir import SIZE
+from .._net.attempt import Attempt
+from .._net.transport import Transport
+from .._options.cluster import Keeper
+from .answers import (
+    api_error,
+    refusal,
+    status_failure,
+)
 
 _CONTRIBUTE = "/v1/store/contribute"
 
 
-def reach(transport: Transport, peer: Peer, attempt: Attempt) -> None:
+def reach(transport: Transport, peer: Keeper, attempt: Attempt) -> None:
     """Prove TCP, TLS, both identities and the route, changing nothing: the preflight.
 
     A keeper answers a request without a shard with 400 and ``api_bad_request``. Raises
@@ -45,7 +45,7 @@ def reach(transport: Transport, peer: Peer, attempt: Attempt) -> None:
     raise AttemptFailed(status_failure(answer))
 
 
-def deliver(transport: Transport, peer: Peer, shard: bytearray, attempt: Attempt) -> None:
+def deliver(transport: Transport, peer: Keeper, shard: bytearray, attempt: Attempt) -> None:
     """Give the keeper its shard; it replaces any that it had. Raises AttemptFailed.
 
     ``shard`` is always sent whole: a keeper fills a shorter one with zeros and answers 200.

@@ -16,38 +16,65 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._answers import (
+from .._clock import Clock
+from .._errors import (
+    AttemptFailed,
+    Cause,
+    Failure,
+    Finding,
+)
+from .._key.root_key import Token
+from .._net.attempt import Attempt
+from .._net.transport import Transport
+from .answers import (
     api_error,
     json_object,
     status_failure,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt, Clock
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import AttemptFailed, Cause
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import Token
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import Transport
+from .nexus_state import NexusState
 
 _VERIFY = "/v1/bootstrap/verify"
+# Nexus is asked again after the first of these, then after twice as long, up to the second.
+_FIRST_INTERVAL_SECONDS = 0.05
 _INTERVAL_SECONDS = 1.0
 # A Nexus that hangs on one request may answer the next.
 _REQUEST_SECONDS = 10.0
+# A Nexus that hangs before it has our request may answer the next attempt: an attempt that is not
+# connected by half of the time that there is to ask, but within these limits, is cut.
+_CONNECT_SECONDS = (1.0, 10.0)
 # A request with less time than this is cut, and would hide what Nexus said before.
 _LEAST_SECONDS = 0.1
+# Another key is believed when it was heard twice, this long apart: a proxy, or a Nexus that ends,
+# also answers 500.
+_CONFIRM_SECONDS = 0.5
+# Every byte of what SPIKE answers that holds another key (verified on main and v0.8.0).
+_OTHER_KEY = {"hash": "", "err": "api_internal_error"}
 
 
 class Nexus(enum.Enum):
-    """What Nexus says of a token."""
+    """What Nexus says of a token; ``state`` is how a result says it."""
 
-    PROVED = "proved"
-    NOT_READY = "not_ready"
-    UNREACHABLE = "unreachable"
-    OTHER_KEY = "other_key"
-    NOT_NEXUS = "not_nexus"  # whoever listens there is not Nexus, by its certificate
-    REFUSES_US = "refuses_us"  # it is Nexus, and our SVID is not a bootstrap's to it
-    UNCLEAR = "unclear"  # it is Nexus, and its answer is none that SPIKE gives
+    PROVED = ("proved", NexusState.READY)
+    # Its own word: it has no root key.
+    NOT_READY = ("not ready", NexusState.NOT_READY)
+    # Nobody listens at any address of its name.
+    REFUSED = ("refused", NexusState.UNREACHABLE)
+    # It gave no answer, for another reason.
+    SILENT = ("silent", NexusState.UNCLEAR)
+    OTHER_KEY = ("other key", NexusState.OTHER_KEY)
+    # What listens there is not Nexus, by its certificate.
+    NOT_NEXUS = ("not Nexus", NexusState.UNCLEAR)
+    # It is Nexus, and does not take our SVID for a bootstrap's.
+    REFUSES_US = ("refuses us", NexusState.UNCLEAR)
+    # It answered, and not as SPIKE does.
+    UNCLEAR = ("unclear", NexusState.UNCLEAR)
+
+    def __init__(self, _name: str, state: NexusState) -> None:
+        self.state = state
 
 
 # Answers that asking again will not change.
-_DEFINITE = frozenset({Nexus.PROVED, Nexus.OTHER_KEY, Nexus.NOT_NEXUS, Nexus.REFUSES_US})
+DEFINITE = frozenset({Nexus.PROVED, Nexus.OTHER_KEY, Nexus.NOT_NEXUS, Nexus.REFUSES_US})
 
 _OF_CAUSE = {
     Cause.PEER_UNTRUSTED: Nexus.NOT_NEXUS,
@@ -60,18 +87,31 @@ _OF_CAUSE = {
 class Verdict:
     """What Nexus said, and one line about it.
 
-    ``cause`` is why no answer came, None where one did. ``final``: not even an unclear answer will
-    become a clear one by waiting.
+    ``failure`` is why no good answer came, None where one did. ``final``: not even an unclear
+    answer will become a clear one by waiting.
     """
 
     nexus: Nexus
     detail: str
     final: bool = False
-    cause: Cause | None = None
+    failure: Failure | None = None
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is Nexus's own word, or what its certificate says."""
+        return self.definite or self.nexus is Nexus.NOT_READY
+
+    @property
+    def definite(self) -> bool:
+        """Whether asking again cannot change it."""
+        return self.nexus in DEFINITE
 
 
 def ask(transport: Transport, url: str, token: Token, attempt: Attempt) -> Verdict:
-    """Ask Nexus to open ``token`` once, within the attempt's limits."""
+    """Ask Nexus to open ``token`` once, within the attempt's limits.
+
+    That it holds another key is not certain after one answer of 500: see ``inquire``.
+    """
     body = json.dumps(
         {
             "nonce": base64.b64encode(token.nonce).decode(),
@@ -82,24 +122,34 @@ def ask(transport: Transport, url: str, token: Token, attempt: Attempt) -> Verdi
         answer = transport.post(url + _VERIFY, body, attempt)
     except AttemptFailed as error:
         failure = error.failure
-        default = Nexus.UNCLEAR if failure.sent else Nexus.UNREACHABLE
-        nexus = _OF_CAUSE.get(failure.cause, default)
-        return Verdict(nexus, failure.detail, final=failure.final, cause=failure.cause)
+        return Verdict(_unanswered(failure), failure.detail, final=failure.final, failure=failure)
+    document = json_object(answer)
     if answer.status == 200:
-        digest = (json_object(answer) or {}).get("hash")
+        digest = (document or {}).get("hash")
         if not isinstance(digest, str) or not digest.isascii():
-            return Verdict(Nexus.UNCLEAR, "status 200 without a hash")
+            failure = Failure(Cause.BAD_RESPONSE, "status 200 without a hash", sent=True)
+            return Verdict(Nexus.UNCLEAR, failure.detail, failure=failure)
         if hmac.compare_digest(digest.lower(), token.digest):
             return Verdict(Nexus.PROVED, "Nexus holds the root key", final=True)
         return Verdict(Nexus.OTHER_KEY, "its hash is of another text", final=True)
+    if answer.status == 500 and document == _OTHER_KEY:
+        return Verdict(Nexus.OTHER_KEY, "Nexus holds another root key")
     failure = status_failure(answer)
-    if answer.status == 500:
-        return Verdict(Nexus.OTHER_KEY, "Nexus holds another root key", final=True)
     if answer.status in (401, 403):
-        return Verdict(Nexus.REFUSES_US, failure.detail, final=True)
+        return Verdict(Nexus.REFUSES_US, failure.detail, final=True, failure=failure)
     if answer.status == 503 and api_error(answer) == "state_not_ready":
         return Verdict(Nexus.NOT_READY, "Nexus has no root key yet")
-    return Verdict(Nexus.UNCLEAR, failure.detail, final=failure.final)
+    return Verdict(Nexus.UNCLEAR, failure.detail, final=failure.final, failure=failure)
+
+
+def _unanswered(failure: Failure) -> Nexus:
+    if failure.cause in _OF_CAUSE:
+        return _OF_CAUSE[failure.cause]
+    if failure.finding is Finding.PORT_REFUSES:
+        return Nexus.REFUSED
+    # Bytes that are not HTTP are an answer; a request that was sent and not answered is none.
+    answered = failure.cause in (Cause.HTTP_STATUS, Cause.BAD_RESPONSE)
+    return Nexus.UNCLEAR if answered else Nexus.SILENT
 
 
 @dataclass(frozen=True)
@@ -119,26 +169,50 @@ def inquire(
     clock: Clock,
     sleep: Callable[[float], None],
 ) -> Inquiry:
-    """Ask about once a second, for at most ``seconds``, until a verdict is ``enough``.
+    """Ask, more slowly each time, for at most ``seconds``, until a verdict is ``enough``.
 
-    A definite verdict always is. The last question is asked when the time is nearly up. SPIKE's own
-    bootstrap waits up to a minute between requests, and so learns up to a minute late that Nexus
-    is ready.
+    A definite verdict always is. That Nexus holds another key is definite when it was heard twice;
+    heard once when the time is up, it is unclear. The last question is asked when the time is
+    nearly up. SPIKE's own bootstrap waits up to a minute between requests, and so learns up to a
+    minute late that Nexus is ready.
     """
     began = clock()
     ends_at = began + seconds
+    shortest, longest = _CONNECT_SECONDS
+    to_connect = min(max(shortest, seconds / 2), longest)
     last_start = ends_at - _LEAST_SECONDS
     attempts = 0
+    interval = _FIRST_INTERVAL_SECONDS
+    other_since: float | None = None
     while True:
         attempts += 1
         asked = clock()
         until = min(ends_at, asked + _REQUEST_SECONDS)
-        verdict = ask_once(Attempt(attempts, cut_at=until, ends_at=until, clock=clock))
+        cut_at = min(until, asked + to_connect)
+        verdict = ask_once(Attempt(attempts, cut_at=cut_at, ends_at=until, clock=clock))
         now = clock()
-        definite = verdict.final or verdict.nexus in _DEFINITE
-        if definite or enough(verdict) or now >= last_start:
-            return Inquiry(verdict, attempts, now - began)
-        sleep(max(0.0, min(asked + _INTERVAL_SECONDS, last_start) - now))
+        next_at = asked + interval
+        interval = min(2 * interval, _INTERVAL_SECONDS)
+        if verdict.nexus is not Nexus.OTHER_KEY or verdict.final:
+            other_since = None
+            settled = verdict.definite or enough(verdict)
+        elif other_since is None:
+            other_since = now
+            next_at = now + _CONFIRM_SECONDS
+            settled = False
+        else:
+            settled = asked - other_since >= _CONFIRM_SECONDS
+            next_at = max(next_at, other_since + _CONFIRM_SECONDS)
+        if settled or now >= last_start:
+            return Inquiry(verdict if settled else _unsettled(verdict), attempts, now - began)
+        sleep(max(0.0, min(next_at, last_start) - now))
 
 
-__all__ = ["Inquiry", "Nexus", "Verdict", "ask", "inquire"]
+def _unsettled(verdict: Verdict) -> Verdict:
+    if verdict.nexus is not Nexus.OTHER_KEY:
+        return verdict
+    words = "it said once that it holds another root key, and could not be asked again"
+    return Verdict(Nexus.UNCLEAR, words)
+
+
+__all__ = ["DEFINITE", "Inquiry", "Nexus", "Verdict", "ask", "inquire"]

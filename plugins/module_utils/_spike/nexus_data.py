@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
+from .._errors import ConfigError
+from .._options.settings import SeenDatabase
 
 # Nexus keeps its data in SPIKE_NEXUS_DATA_DIR/data. Both that directory and the variable's own
-# value are understood: whoever takes one for the other must not be without a guard.
+# value are understood: one who takes the one for the other must not be without a guard.
 _PLACES = ("spike.db", os.path.join("data", "spike.db"))
 
 
@@ -30,15 +31,22 @@ class Database:
     hidden: str = ""
 
 
-def look_for_database(directory: str | None) -> Database | None:
+def look_for_database(directory: str | None, found: SeenDatabase) -> Database | None:
     """The database of a Nexus with its data in ``directory``; None where there is none.
 
-    Raises ConfigError where that is no directory.
+    ``found`` is what somebody else has found who may see it. Raises ConfigError where ``directory``
+    is no directory.
     """
-    if directory is None:
+    if found is SeenDatabase.PRESENT:
+        return Database(directory or "{nexus_database} is present")
+    if found is SeenDatabase.ABSENT or directory is None:
         return None
     if os.path.isfile(directory):
-        raise ConfigError("nexus_data_dir", f"{directory} is a file; give Nexus's data directory")
+        raise ConfigError(
+            "nexus_data_dir",
+            f"{directory} is a file",
+            f"give the directory of Nexus's data, for example {os.path.dirname(directory)}",
+        )
     paths = [os.path.join(directory, place) for place in _PLACES]
     hidden = None
     for path in paths:

@@ -7,24 +7,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Callable
 
-# Called with a name before and after each change that a crash could separate from the next.
-Step = Callable[[str], None]
-
-
-def ignore_step(name: str) -> None:
-    """The step hook of a real run: nothing."""
+from .._steps import StepHook
 
 
 def replace_file(
-    directory: int, name: str, content: bytes | bytearray, *, mode: int, step: Step
+    directory: int, name: str, content: bytes | bytearray, *, mode: int, step: StepHook
 ) -> None:
     """Replace file ``name`` in the open directory ``directory`` with ``content``, atomically.
 
-    Written beside it, flushed to disk, renamed, and the rename flushed: after a crash the file is
-    whole, the old or the new. A file that an earlier crash left beside it is overwritten: callers
+    Written next to it, flushed to disk, renamed, and the rename flushed: after a crash the file is
+    whole, the old or the new. A file that an earlier crash left next to it is overwritten: callers
     hold the run's lock. Raises OSError.
     """
     beside = temporary_name(name)
@@ -51,6 +46,20 @@ def replace_file(
     step(f"{name}: durable")
 
 
+def set_aside(directory: int, name: str, aside: str, *, step: StepHook) -> None:
+    """Give file ``name`` the name ``aside``, durably, unless there is such a file.
+
+    Raises OSError, FileExistsError included. Callers hold the run's lock.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(aside, dir_fd=directory, follow_symlinks=False)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    step(f"{name}: before it is set aside")
+    os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
+    step(f"{name}: set aside")
+    os.fsync(directory)
+
+
 def make_directory(path: str, *, mode: int) -> None:
     """Make the directory ``path``, and what is missing above it, unless it is there.
 
@@ -61,7 +70,7 @@ def make_directory(path: str, *, mode: int) -> None:
         return
     above = os.path.dirname(path.rstrip("/"))
     make_directory(above, mode=mode)
-    # Another run may have been first; where it is no directory, whoever opens it sees that.
+    # Another run may have been first; where it is no directory, the one that opens it sees that.
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, mode)
     descriptor = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -98,10 +107,9 @@ def temporary_name(name: str) -> str:
 
 
 __all__ = [
-    "Step",
-    "ignore_step",
     "make_directory",
     "read_file",
     "replace_file",
+    "set_aside",
     "temporary_name",
 ]

@@ -11,53 +11,50 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import (
-    Step,
-    ignore_step,
+from .._clock import as_utc, from_utc
+from .._errors import (
+    RERUN,
+    Advice,
+    StateUnusable,
+)
+from .._key.root_key import Token
+from .._options.cluster import Cluster
+from .._release import COLLECTION
+from .._steps import StepHook, ignore_step
+from .durable_file import (
     read_file,
     replace_file,
+    set_aside,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import Token
 
 NAME = "journal.json"
 VERSION = 1
 # 1000 keepers with the longest URLs that make sense are well below this.
 _MOST_BYTES = 4 * 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_REMEDY = (
-    "Nothing was sent and the file was left as it is. Move it away only if you know the cluster's"
-    " state: without it, a rerun cannot tell a fresh cluster from one that has a key."
-)
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """What a key was split for: shards of different clusters must never meet."""
+class Run:
+    """For the record only: when and where a key was drawn, and by which version of the collection.
 
-    keepers: tuple[str, ...]
-    threshold: int
-    scheme: str
+    ``began`` and ``ended`` are aware; ``ended`` is None until Nexus has proved the key. ``forced``
+    is what force overrode, None where nothing was forced.
+    """
 
-    def fingerprint(self) -> str:
-        """A short name of exactly this cluster (SHA-256, hex)."""
-        text = json.dumps([self.keepers, self.threshold, self.scheme])
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def describe(self) -> str:
-        """The cluster in one line, for messages."""
-        return (
-            f"threshold {self.threshold} of {len(self.keepers)} keepers"
-            f" ({', '.join(self.keepers)}), {self.scheme}"
-        )
+    began: datetime
+    host: str
+    collection: str = COLLECTION
+    ended: datetime | None = None
+    forced: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,27 +62,33 @@ class Record:
     """A run that may have sent shards.
 
     ``delivered`` are the ids of the keepers known to have taken their shard; others may have.
-    ``finished``: Nexus has proved the key.
+    ``finished``: Nexus has proved the key. ``run`` is None where a journal does not say.
     """
 
     cluster: Cluster
     token: Token
     delivered: frozenset[int] = frozenset()
     finished: bool = False
+    run: Run | None = None
 
     def with_delivered(self, ids: Iterable[int]) -> Record:
         """The same run after more keepers have taken their shard."""
         return replace(self, delivered=self.delivered | frozenset(ids))
 
-    def as_finished(self) -> Record:
-        """The same run after Nexus has proved the key."""
-        return replace(self, finished=True)
+    def as_finished(self, now: datetime) -> Record:
+        """The same run after Nexus has proved the key, at ``now``."""
+        run = None if self.run is None else replace(self.run, ended=now)
+        return replace(self, finished=True, run=run)
+
+    def of_changed(self, cluster: Cluster) -> Record:
+        """The same key, which its owners have since made that of ``cluster``."""
+        return replace(self, cluster=cluster, delivered=frozenset())
 
 
 class Journal:
     """The journal in an open ``state_dir``."""
 
-    def __init__(self, directory: int, path: str, *, step: Step = ignore_step) -> None:
+    def __init__(self, directory: int, path: str, *, step: StepHook = ignore_step) -> None:
         self.path = os.path.join(path, NAME)
         self._directory = directory
         self._step = step
@@ -103,15 +106,21 @@ class Journal:
             problem = error.strerror or "unreadable"
         if problem:
             raise StateUnusable(
-                f"The journal {self.path} cannot be read: {problem}. Nothing was sent. Run"
-                " bootstrap as the user who ran it before, or make the file readable for the"
-                " running one."
+                Advice(
+                    f"The journal {self.path} cannot be read: {problem}. Nothing was sent.",
+                    ("It belongs to another user than the running one.",),
+                    (
+                        "Run bootstrap as the user who ran it before, or make the journal readable"
+                        " for the running one.",
+                        RERUN,
+                    ),
+                )
             )
         return None if content is None else self._parse(bytes(content))
 
     def save(self, record: Record) -> None:
         """Replace the journal, durably; raises StateUnusable, and leaves the old one."""
-        document = {
+        document: dict[str, Any] = {
             "version": VERSION,
             "state": "finished" if record.finished else "delivering",
             "cluster": {
@@ -126,6 +135,8 @@ class Journal:
                 "hash": record.token.digest,
             },
         }
+        if record.run is not None:
+            document["run"] = _run_as_written(record.run)
         content = (json.dumps(document, indent=1) + "\n").encode()
         problem = ""
         try:
@@ -133,10 +144,32 @@ class Journal:
         except OSError as error:
             problem = error.strerror or "not writable"
         if problem:
-            raise StateUnusable(
-                f"The journal {self.path} cannot be written: {problem}. Make state_dir writable"
-                " for the running user, with free space, and rerun bootstrap."
+            raise self._unwritable(problem)
+
+    def set_aside(self, now: datetime) -> str:
+        """Move the journal away, durably, and return its new path; raises StateUnusable."""
+        moment = now.astimezone(timezone.utc)
+        problem = ""
+        for stamp in ("%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M%S.%fZ"):
+            aside = f"journal-abandoned-{moment.strftime(stamp)}.json"
+            try:
+                set_aside(self._directory, NAME, aside, step=self._step)
+                return os.path.join(os.path.dirname(self.path), aside)
+            except OSError as error:
+                problem = error.strerror or "not writable"
+        raise self._unwritable(problem)
+
+    def _unwritable(self, problem: str) -> StateUnusable:
+        return StateUnusable(
+            Advice(
+                f"The journal {self.path} cannot be written: {problem}.",
+                ("{state_dir} is full, or the running user may not write to it.",),
+                (
+                    "Make {state_dir} writable for the running user, with free space.",
+                    RERUN,
+                ),
             )
+        )
 
     def _parse(self, content: bytes) -> Record:
         try:
@@ -146,15 +179,36 @@ class Journal:
         version = document.get("version") if isinstance(document, dict) else None
         if isinstance(version, int) and version > VERSION:
             raise StateUnusable(
-                f"The journal {self.path} is of version {version}, and this collection reads up to"
-                f" {VERSION}: it was written by a newer dayzero.spike. Nothing was sent and the"
-                " file was left as it is. Upgrade the collection."
+                Advice(
+                    f"The journal {self.path} is of version {version}, and this collection reads up"
+                    f" to {VERSION}. Nothing was sent, and the file was left as it is.",
+                    ("It was written by a newer dayzero.spike.",),
+                    ("Upgrade the collection dayzero.spike.", RERUN),
+                )
             )
         try:
             return _record(document)
         except (KeyError, TypeError, ValueError, binascii.Error):
             pass
-        raise StateUnusable(f"The journal {self.path} is damaged. {_REMEDY}")
+        raise StateUnusable(
+            Advice(
+                f"The journal {self.path} is damaged. Nothing was sent, and the file was left as it"
+                " is.",
+                ("Somebody has edited it, or the file system has lost a part of it.",),
+                (
+                    "Restore it from a backup, if there is one, and rerun bootstrap.",
+                    "Otherwise move it away, and keep it.",
+                    "Then rerun bootstrap in check mode: it says whether Nexus has a root key"
+                    " already.",
+                    "If that is not refused, rerun bootstrap.",
+                ),
+            )
+        )
+
+
+def _is_int(value: object) -> bool:
+    # To Python, true is an int, and equal to 1.
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _record(document: Any) -> Record:
@@ -164,18 +218,17 @@ def _record(document: Any) -> Record:
     delivered, digest = document["delivered"], token["hash"]
     nonce = base64.b64decode(token["nonce"], validate=True)
     ciphertext = base64.b64decode(token["ciphertext"], validate=True)
-    # Types are compared, not asked for: to Python, true is an int, and equal to 1.
     whole = (
-        type(document["version"]) is int
+        _is_int(document["version"])
         and document["version"] == VERSION
         and document["state"] in ("delivering", "finished")
         and isinstance(keepers, list)
         and all(isinstance(url, str) for url in keepers)
-        and type(threshold) is int
+        and _is_int(threshold)
         and 2 <= threshold <= len(keepers)
         and isinstance(cluster["scheme"], str)
         and isinstance(delivered, list)
-        and all(type(i) is int and 1 <= i <= len(keepers) for i in delivered)
+        and all(_is_int(i) and 1 <= i <= len(keepers) for i in delivered)
         and len(nonce) == 12
         and len(ciphertext) > 0
         and _DIGEST.fullmatch(digest) is not None
@@ -187,7 +240,33 @@ def _record(document: Any) -> Record:
         token=Token(nonce, ciphertext, digest),
         delivered=frozenset(delivered),
         finished=document["state"] == "finished",
+        run=_run(document.get("run")),
     )
 
 
-__all__ = ["NAME", "VERSION", "Cluster", "Journal", "Record"]
+def _run_as_written(run: Run) -> dict[str, Any]:
+    return {
+        "began": as_utc(run.began),
+        "ended": None if run.ended is None else as_utc(run.ended),
+        "host": run.host,
+        "collection": run.collection,
+        "forced": run.forced,
+    }
+
+
+def _run(written: Any) -> Run | None:
+    """None where it is not whole: nothing depends on it."""
+    try:
+        ended, forced = written["ended"], written["forced"]
+        return Run(
+            began=from_utc(written["began"]),
+            host=str(written["host"]),
+            collection=str(written["collection"]),
+            ended=None if ended is None else from_utc(ended),
+            forced=None if forced is None else str(forced),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+__all__ = ["NAME", "VERSION", "Journal", "Record", "Run"]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A private directory in memory: the only place where a secret may lie in a file."""
+"""A private directory in memory: the only place where a secret may be in a file."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ import stat
 import sys
 from collections.abc import Sequence
 
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
+from .._errors import ConfigError
 
 # linux/magic.h
 _IN_MEMORY = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}
 _PARENTS = ("/run", "/dev/shm")  # noqa: S108 (checked to be in memory, and private, before use)
 _NAME = "spike-bootstrap"
 _OPTION = "runtime_dir"
-_ON_DISK = "lies on a disk, where the root key would outlive the run"
+_ON_DISK = "is on a disk, where the root key would outlive the run"
 _REMEDY = "give a directory on tmpfs, such as /run/spike-bootstrap, that the running user owns"
 
 
 def default_memory_dir(parents: Sequence[str] = _PARENTS) -> str:
-    """``spike-bootstrap`` in the first of ``parents`` that lies in memory.
+    """``spike-bootstrap`` in the first of ``parents`` that is in memory.
 
     Raises ConfigError where none does.
     """
     for parent in parents:
         if lies_in_memory(parent):
             return os.path.join(parent, _NAME)
-    raise ConfigError(_OPTION, f"none of {', '.join(parents)} lies in memory; {_REMEDY}")
+    raise ConfigError(_OPTION, f"none of {', '.join(parents)} is in memory", _REMEDY)
 
 
 def lies_in_memory(path: str) -> bool:
@@ -52,7 +52,7 @@ def open_memory_dir(path: str, *, create: bool) -> int | None:
     """Open the private directory ``path`` and return its descriptor, which the caller closes.
 
     It is made, with mode 0700, where ``create`` says so; else one that is missing and could be made
-    gives None. Raises ConfigError unless it lies in memory, or would, belongs to the running user,
+    gives None. Raises ConfigError unless it is in memory, or would, belongs to the running user,
     is closed to everybody else, and is not a symbolic link.
     """
     # A slash at the end would follow the link that O_NOFOLLOW refuses.
@@ -79,7 +79,7 @@ def open_memory_dir(path: str, *, create: bool) -> int | None:
         # O_NOFOLLOW and O_DIRECTORY: ELOOP or ENOTDIR for a link, by kernel version.
         linked = os.path.islink(path)
         problem = "it is a symbolic link" if linked else (error.strerror or "unusable").lower()
-    raise ConfigError(_OPTION, f"{path} cannot be used: {problem}; {remedy}")
+    raise ConfigError(_OPTION, f"{path} cannot be used: {problem}", remedy)
 
 
 def _open_made(path: str) -> int:
@@ -94,6 +94,8 @@ def _open_made(path: str) -> int:
 def _whose(path: str) -> str:
     try:
         owner = os.lstat(path).st_uid
+    except FileNotFoundError:
+        return f"let an administrator make it with install -d -m 0700 -o {os.geteuid()} {path}"
     except OSError:
         return ""
     return _of_another(owner) if owner != os.geteuid() else ""
@@ -101,8 +103,8 @@ def _whose(path: str) -> str:
 
 def _of_another(owner: int) -> str:
     return (
-        f"it belongs to {_user(owner)}, and may hold the key of that user's unfinished run: run the"
-        " task as that user (become_user), or, if no run of that user can have made it, let an"
+        f"run the task as {_user(owner)} (become_user), to whom it belongs: it may hold the key of"
+        " that user's unfinished run; or, if no run of that user can have made it, let an"
         " administrator remove it"
     )
 
@@ -117,32 +119,33 @@ def _user(number: int) -> str:
 def _problem_of_parent(path: str) -> str:
     if not os.path.isdir(path):
         return "its parent directory does not exist"
-    # Of one that may not be read, whoever makes the directory will see.
+    # Of one that may not be read, the one that makes the directory will see.
     known = os.access(path, os.R_OK)
     return _ON_DISK if known and not lies_in_memory(path) else ""
 
 
 def _open_checked(path: str) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    problem = _problem(descriptor)
+    problem, remedy = _problem(descriptor, path)
     if problem:
         os.close(descriptor)
-        raise ConfigError(_OPTION, f"{path} {problem}")
+        raise ConfigError(_OPTION, f"{path} {problem}", remedy)
     return descriptor
 
 
-def _problem(descriptor: int) -> str:
+def _problem(descriptor: int, path: str) -> tuple[str, str]:
+    """What is wrong with the directory, and what to do; empty where nothing is."""
     status = os.fstat(descriptor)
     if not _in_memory(descriptor):
-        return f"{_ON_DISK}; {_REMEDY}"
+        return _ON_DISK, _REMEDY
     if status.st_uid != os.geteuid():
-        return f"is not for {_user(os.geteuid())}: {_of_another(status.st_uid)}"
+        return f"is not for {_user(os.geteuid())}", _of_another(status.st_uid)
     mode = stat.S_IMODE(status.st_mode)
     if mode & stat.S_ISVTX or mode & 0o007 == 0o007:
-        return f"is everybody's (mode {mode:04o}); {_REMEDY}"
+        return f"is everybody's (mode {mode:04o})", _REMEDY
     if mode & 0o077:
-        return f"is open to others (mode {mode:04o}); close it with chmod 0700"
-    return ""
+        return f"is open to others (mode {mode:04o})", f"close it with chmod 0700 {path}"
+    return "", ""
 
 
 def _in_memory(descriptor: int) -> bool:

@@ -10,19 +10,22 @@ import contextlib
 import hashlib
 import os
 
-from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import (
-    Step,
-    ignore_step,
+from .._errors import (
+    RERUN,
+    Advice,
+    StateUnusable,
+)
+from .._key.root_key import RootKey, wipe
+from .._key.shamir import SIZE
+from .._steps import StepHook, ignore_step
+from .durable_file import (
     read_file,
     replace_file,
     temporary_name,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey, wipe
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import SIZE
 
 NAME = "root-key"
-# The file's name ends in this many hex digits, which tell one state directory from another.
+# The file's name ends in this many hex digits, which distinguish one state directory from another.
 _NAME_DIGITS = 16
 # The file: this line, the cluster's fingerprint (64 hex digits), a line end, the key's 32 bytes.
 _MAGIC = b"dayzero.spike root key 1\n"
@@ -43,12 +46,12 @@ def file_name(state_dir: str) -> str:
 class PendingKey:
     """The key of an unfinished run in an open, private, memory-backed directory.
 
-    Journal, lock and key go together: whoever holds the lock of ``state_dir`` is alone with its
+    Journal, lock and key go together: the holder of the lock of ``state_dir`` is alone with its
     key.
     """
 
     def __init__(
-        self, directory: int | None, path: str, state_dir: str, *, step: Step = ignore_step
+        self, directory: int | None, path: str, state_dir: str, *, step: StepHook = ignore_step
     ) -> None:
         """``directory`` is ``path``, open, or None where it does not exist, and so no key."""
         self._name = file_name(state_dir)
@@ -68,15 +71,24 @@ class PendingKey:
         """
         if self._directory is None:
             return None
-        problem = ""
+        problem = step = ""
         try:
             content = read_file(self._directory, self._name, _LENGTH + 1)
+        except PermissionError:
+            # Not "run as its owner": the directory is this user's, and closed to every other.
+            problem = "Permission denied"
+            step = f"Let an administrator hand it over with chown {os.geteuid()} {self.path}."
         except OSError as error:
             problem = error.strerror or "unreadable"
+            step = f"Let an administrator move {self.path} away: no run has made it."
         if problem:
             raise StateUnusable(
-                f"The unfinished run's key {self.path} cannot be read: {problem}. Run bootstrap as"
-                " the same user as before."
+                Advice(
+                    f"The unfinished run's key {self.path} cannot be read: {problem}. Nothing was"
+                    " sent.",
+                    ("It belongs to another user than the running one, or is no file of a run's.",),
+                    (step, RERUN),
+                )
             )
         if content is None:
             return None
@@ -115,7 +127,8 @@ class PendingKey:
 
     def save(self, key: RootKey, fingerprint: str) -> None:
         """Keep ``key`` until Nexus has proved it; raises StateUnusable."""
-        assert self._directory is not None
+        if self._directory is None:
+            raise ValueError("there is no directory in memory to keep it in")
         content = _header(fingerprint)
         content += key.exposed()
         problem = ""
@@ -127,8 +140,11 @@ class PendingKey:
             wipe(content)
         if problem:
             raise StateUnusable(
-                f"The run's key cannot be kept in {self.path}: {problem}. Free memory or give"
-                " another runtime_dir, and rerun bootstrap."
+                Advice(
+                    f"The run's key cannot be kept in {self.path}: {problem}. Nothing was sent.",
+                    ("The directory in memory is full, or closed to the running user.",),
+                    ("Free memory there, or give another {runtime_dir} in memory.", RERUN),
+                )
             )
 
     def remove(self) -> None:
@@ -141,7 +157,6 @@ class PendingKey:
             self._tell(f"{name}: removed")
 
     def _remove(self, name: str) -> None:
-        assert self._directory is not None
         try:
             flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(name, flags, dir_fd=self._directory)
@@ -154,9 +169,13 @@ class PendingKey:
         except FileNotFoundError:
             return
         except OSError as error:
+            path = os.path.join(os.path.dirname(self.path), name)
             raise StateUnusable(
-                f"The key {self.path} is no longer needed and cannot be removed:"
-                f" {error.strerror}. Remove it by hand."
+                Advice(
+                    f"The key {path} is no longer needed and cannot be removed: {error.strerror}.",
+                    ("The running user may not write to {runtime_dir}.",),
+                    (f"Let an administrator remove {path}.", RERUN),
+                )
             ) from None
 
     def _tell(self, step: str) -> None:

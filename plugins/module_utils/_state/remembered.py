@@ -7,14 +7,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from ansible_collections.dayzero.spike.plugins.module_utils._journal import (
-    Cluster,
-    Journal,
-    Record,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import PendingKey
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
+from .._key.root_key import RootKey
+from .._options.cluster import Cluster
+from .journal import Journal, Record, Run
+from .pending_key import PendingKey
 
 
 @dataclass(frozen=True)
@@ -67,23 +65,41 @@ class Memory:
             return Remembered(record, begun_elsewhere=elsewhere)
         return Remembered(record, key, key_for, elsewhere)
 
-    def begin(self, key: RootKey, cluster: Cluster) -> Record:
+    def begin(self, key: RootKey, cluster: Cluster, run: Run) -> Record:
         """Remember, durably, that shards of ``key`` are about to be sent; raises StateUnusable."""
-        record = Record(cluster, key.seal())
+        record = Record(cluster, key.seal(), run=run)
         self._pending.save(key, cluster.fingerprint())
         self.note(record)
         return record
 
     def note(self, record: Record) -> None:
         """Remember, durably, how far the run is."""
-        assert self._journal is not None
+        if self._journal is None:
+            raise ValueError("there is no state directory to note it in")
         self._journal.save(record)
 
-    def finish(self, record: Record) -> None:
+    def finish(self, record: Record, now: datetime) -> None:
         """Remember that Nexus has proved the key, and remove it; does nothing a second time."""
         if not record.finished:
-            self.note(record.as_finished())
+            self.note(record.as_finished(now))
         self._pending.remove()
+
+    def adopt(self, record: Record, cluster: Cluster, now: datetime) -> None:
+        """Remember that ``record``'s key, which Nexus proves, now is that of ``cluster``."""
+        changed = record.of_changed(cluster)
+        self.note(changed if changed.finished else changed.as_finished(now))
+        self._pending.remove()
+
+    def abandon(self, record: Record | None, now: datetime) -> str | None:
+        """Wipe the key that waits, and move the journal away; returns where it is now.
+
+        The key goes first: a crash in between leaves a journal whose key is lost, which sends
+        nothing, and not a key without a journal, which would be sent.
+        """
+        self._pending.remove()
+        if record is None or self._journal is None:
+            return None
+        return self._journal.set_aside(now)
 
 
 __all__ = ["Memory", "Remembered"]

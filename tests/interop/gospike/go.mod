@@ -10,6 +10,7 @@ require (
 	github.com/cloudflare/circl v1.6.2
 	github.com/spiffe/go-spiffe/v2 v2.6.0
 	github.com/spiffe/spike-sdk-go v0.19.9
+	google.golang.org/grpc v1.75.0
 )
 
 require (
@@ -22,6 +23,5 @@ require (
 	golang.org/x/sys v0.38.0 // indirect
 	golang.org/x/text v0.31.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20250707201910-8d1bb00bc6a7 // indirect
-	google.golang.org/grpc v1.75.0 // indirect
 	google.golang.org/protobuf v1.36.7 // indirect
 )

@@ -79,7 +79,35 @@ func (k *keeper) handler(action url.APIAction, path url.APIURL) sdkNet.Handler {
 	if path == url.KeeperContribute && action == url.ActionDefault {
 		return k.contribute
 	}
+	if path == url.KeeperShard && action == url.ActionDefault {
+		return k.give
+	}
 	return sdkNet.Fallback
+}
+
+// give answers Nexus, and nobody else, with the shard.
+func (k *keeper) give(
+	w http.ResponseWriter, r *http.Request, _ *journal.AuditEntry,
+) *sdkErrors.SDKError {
+	if _, err := sdkNet.ReadParseAndGuard(
+		w, r, reqres.ShardGetResponse{}.BadRequest(), guardGive,
+	); err != nil {
+		return err
+	}
+	shard, held := k.held()
+	if !held {
+		return sdkNet.Fail(reqres.ShardGetResponse{}.NotFound(), w, http.StatusNotFound)
+	}
+	value := [32]byte(shard)
+	return sdkNet.Success(reqres.ShardGetResponse{Shard: &value}.Success(), w)
+}
+
+func guardGive(
+	_ reqres.ShardGetRequest, w http.ResponseWriter, r *http.Request,
+) *sdkErrors.SDKError {
+	return sdkNet.AuthorizeAndRespondOnFailNoPolicy(
+		reqres.ShardGetResponse{}.Unauthorized(), spiffeid.IsNexus, w, r,
+	)
 }
 
 func (k *keeper) contribute(

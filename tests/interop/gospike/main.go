@@ -11,6 +11,15 @@
 //	gospike recover    {"shards": {"1": HEX, ...}, "threshold": T}     ->  {"root_key": HEX}
 //	gospike serve      see serve.go
 //
+// On a host of its own it stands for one program, until it is stopped:
+//
+//	gospike keeper     SPIKE's keeper, see host.go
+//	gospike nexus      SPIKE's Nexus, see host.go
+//	gospike agent      SPIRE's agent, see agent.go; "gospike authority" makes its authority
+//
+// and under the name spire-server for that program's command "entry", see entries.go, and under the
+// name spire-agent for "api fetch x509", see fetch.go.
+//
 // A message that cannot be answered is answered with {"error": TEXT}.
 package main
 
@@ -20,6 +29,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 )
 
 // failure is the answer to a message that cannot be answered.
@@ -27,20 +37,48 @@ type failure struct {
 	Error string `json:"error"`
 }
 
+// answers is where answers go.
+var answers = os.Stdout
+
 func main() {
 	// The SDK logs to standard output, which belongs to the answers here.
-	conversation := newTalk(os.Stdin, os.Stdout)
 	os.Stdout = os.Stderr
-	if err := run(os.Args[1:], conversation); err != nil {
+	if err := start(filepath.Base(os.Args[0]), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "gospike:", err)
 		os.Exit(1)
 	}
 }
 
-func run(arguments []string, conversation *talk) error {
-	if len(arguments) != 1 {
-		return errors.New("usage: gospike split|recover|serve")
+// start does what the program's name or its first argument says: installed as spike-keeper it is
+// called without arguments.
+func start(name string, arguments []string) error {
+	switch name {
+	case "spire-server":
+		return entryCommand(arguments)
+	case "spire-agent":
+		return fetchCommand(arguments)
+	case "spike-keeper":
+		return hostKeeper()
+	case "spike-nexus":
+		return hostNexus()
 	}
+	if len(arguments) == 0 {
+		return errors.New("usage: gospike split|recover|serve|keeper|nexus|agent|authority")
+	}
+	switch arguments[0] {
+	case "keeper":
+		return hostKeeper()
+	case "nexus":
+		return hostNexus()
+	case "agent":
+		return hostAgent(arguments[1:])
+	case "authority":
+		return makeAuthority(arguments[1:])
+	}
+	return run(arguments, newTalk(os.Stdin, answers))
+}
+
+func run(arguments []string, conversation *talk) error {
 	switch arguments[0] {
 	case "split":
 		return answerAll(conversation, answerSplit)

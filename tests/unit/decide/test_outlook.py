@@ -4,29 +4,44 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._guard import Decision, Standing
-from ansible_collections.dayzero.spike.plugins.module_utils._journal import Cluster, Record
-from ansible_collections.dayzero.spike.plugins.module_utils._nexus import Nexus, Verdict
-from ansible_collections.dayzero.spike.plugins.module_utils._outlook import Next, foresee
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import Token
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.guard import Decision, Standing
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.nexus_words import Situation
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.outlook import Next, foresee
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import Advice
+from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import Token
+from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Cluster
+from ansible_collections.dayzero.spike.plugins.module_utils._spike.nexus import Nexus, Verdict
+from ansible_collections.dayzero.spike.plugins.module_utils._state.journal import Record
 
 CLUSTER = Cluster(("https://k1:8443", "https://k2:8443", "https://k3:8443"), 2, "circl-1.6.2")
 TOKEN = Token(bytes(12), b"sealed", "00" * 32)
 NONE_SENT = Record(CLUSTER, TOKEN)
 ONE_SENT = NONE_SENT.with_delivered([1])
 ALL_SENT = NONE_SENT.with_delivered([1, 2, 3])
-FINISHED = ALL_SENT.as_finished()
+NOW = datetime(2026, 11, 26, 6, 54, tzinfo=timezone.utc)
+FINISHED = ALL_SENT.as_finished(NOW)
+ELSEWHERE = Cluster(CLUSTER.keepers, 3, CLUSTER.scheme)
 
 PROVED = Verdict(Nexus.PROVED, "Nexus holds the root key", final=True)
 NOT_READY = Verdict(Nexus.NOT_READY, "Nexus has no root key yet")
-UNREACHABLE = Verdict(Nexus.UNREACHABLE, "connection refused")
+REFUSED = Verdict(Nexus.REFUSED, "connection refused")
 OTHER_KEY = Verdict(Nexus.OTHER_KEY, "Nexus holds another root key", final=True)
 
 
-def standing(record, verdict, *, key=False):
+def standing(record, verdict, *, key=False, accept=False):
     fingerprint = CLUSTER.fingerprint() if key else None
-    return Standing(CLUSTER, "https://nexus:8553", record, fingerprint, verdict, database=None)
+    return Standing(CLUSTER, record, fingerprint, verdict, accept_existing=accept)
+
+
+def told(situation):
+    return Advice(f"told of {situation.words}.", (), ("The first step.", "The second."))
+
+
+def outlook_of(found, *, unreached=(), running=False):
+    return foresee(found, unreached=unreached, running=running, told=told)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +53,7 @@ def standing(record, verdict, *, key=False):
             "Fresh: no run is remembered here, and Nexus has no root key yet; run bootstrap.",
         ),
         (
-            standing(None, UNREACHABLE),
+            standing(None, REFUSED),
             Next.DRAW,
             "Fresh: no run is remembered here, and Nexus cannot be reached (connection refused), as"
             " is normal for one that has not been started; run bootstrap.",
@@ -74,6 +89,18 @@ def standing(record, verdict, *, key=False):
             " bootstrap, it sends nothing.",
         ),
         (standing(FINISHED, PROVED), Next.NOTHING, "Finished: Nexus proves the root key."),
+        (
+            standing(FINISHED.of_changed(ELSEWHERE), PROVED),
+            Next.ADOPT,
+            "Changed: Nexus proves the root key, and the settings are not those of the journal;"
+            " rerun bootstrap, it takes the new settings over and sends nothing.",
+        ),
+        (
+            standing(None, OTHER_KEY, accept=True),
+            Next.ACCEPT,
+            "Bootstrapped elsewhere: Nexus holds a root key of which nothing is known here, which"
+            " {accept_existing} accepts.",
+        ),
     ],
     ids=[
         "fresh",
@@ -84,30 +111,30 @@ def standing(record, verdict, *, key=False):
         "all sent and not proved",
         "key lost and proved",
         "finished",
+        "changed since",
+        "accepted",
     ],
 )
 def test_the_summary_says_how_it_stands_and_what_to_do(found, step, summary):
-    outlook = foresee(found, unreached=[], running=False)
+    outlook = outlook_of(found)
     assert (outlook.next, outlook.summary) == (step, summary)
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("found", "situation"),
     [
-        (
-            standing(ONE_SENT, NOT_READY),
-            "An earlier run sent shards and its root key is not in runtime_dir",
-        ),
-        (standing(FINISHED, NOT_READY), "This cluster was bootstrapped before, and Nexus at"),
-        (standing(None, OTHER_KEY), "Nexus at https://nexus:8553 already holds a root key"),
+        (standing(ONE_SENT, NOT_READY), Situation.KEY_LOST),
+        (standing(FINISHED, NOT_READY), Situation.FORGOTTEN),
+        (standing(None, OTHER_KEY), Situation.BOOTSTRAPPED),
     ],
     ids=["key lost", "Nexus lost its key", "bootstrapped elsewhere"],
 )
-def test_a_refusal_is_told_in_the_words_of_the_run_that_would_refuse(found, reason):
-    outlook = foresee(found, unreached=[2], running=False)
+def test_a_refusal_is_told_in_the_words_of_the_run_that_would_refuse(found, situation):
+    outlook = outlook_of(found, unreached=[2])
     assert outlook.next is Next.REFUSE
-    assert outlook.summary.startswith(f"Refused: {reason}")
-    assert outlook.summary.endswith(" Not reached: keeper 2, see the hints.")
+    assert outlook.summary == (
+        f"Refused: told of {situation.words}. The first step. Not reached: keeper 2, see the hints."
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,12 +161,12 @@ def test_a_refusal_is_told_in_the_words_of_the_run_that_would_refuse(found, reas
     ids=["fresh", "unfinished", "finished", "finished, below the threshold"],
 )
 def test_keepers_that_were_not_reached_are_named_with_what_it_means(found, unreached, warning):
-    summary = foresee(found, unreached=unreached, running=False).summary
-    assert summary == f"{foresee(found, unreached=[], running=False).summary} {warning}"
+    summary = outlook_of(found, unreached=unreached).summary
+    assert summary == f"{outlook_of(found).summary} {warning}"
 
 
 def test_a_run_that_is_at_work_is_what_the_summary_says():
-    outlook = foresee(standing(ONE_SENT, NOT_READY, key=True), unreached=[2], running=True)
+    outlook = outlook_of(standing(ONE_SENT, NOT_READY, key=True), unreached=[2], running=True)
     assert outlook.next is Next.RESUME
     assert outlook.summary == (
         "Running: a bootstrap run is at work here. 1 of 3 keepers are known to have their shard."
@@ -149,8 +176,8 @@ def test_a_run_that_is_at_work_is_what_the_summary_says():
 
 def test_a_long_list_of_keepers_is_cut():
     many = Cluster(tuple(f"https://k{i}:8443" for i in range(1, 21)), 2, "circl-1.6.2")
-    found = Standing(many, "https://nexus:8553", None, None, NOT_READY, database=None)
-    summary = foresee(found, unreached=list(range(1, 15)), running=False).summary
+    found = Standing(many, None, None, NOT_READY)
+    summary = outlook_of(found, unreached=list(range(1, 15))).summary
     assert summary.endswith("keepers 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4 more: see the hints.")
 
 

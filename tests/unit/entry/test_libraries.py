@@ -14,8 +14,11 @@ from pathlib import Path
 
 import ansible
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import LibraryMissing
-from ansible_collections.dayzero.spike.plugins.module_utils._libraries import check_libraries
+from ansible_collections.dayzero.spike.plugins.module_utils._entry.libraries import check_libraries
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    RERUN,
+    LibraryMissing,
+)
 
 MODULES = ["spike_bootstrap", "spike_bootstrap_info"]
 
@@ -56,8 +59,11 @@ def test_a_missing_library_is_named_with_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(LibraryMissing, match=rf"^{name} .*package python3-{name}.*pip install"):
+    with pytest.raises(LibraryMissing, match=rf"^{name} .* and it is not installed\.$") as missing:
         check_libraries()
+    install, rerun = missing.value.advice.what_to_do
+    assert f"for {sys.executable} (package python3-{name}, or pip install {name})" in install
+    assert rerun == RERUN
 
 
 @pytest.mark.slow
@@ -68,7 +74,7 @@ def test_a_python_without_libraries_gets_a_sentence_and_the_whole_result(
     venv.create(tmp_path / "bare", with_pip=False)
     # Ansible brings its own code to a host, and no libraries.
     (tmp_path / "ansible").symlink_to(Path(ansible.__file__).parent)
-    tree = Path(__file__).resolve().parents[2] / "build" / "tree"
+    tree = Path(__file__).resolve().parents[3] / "build" / "tree"
     done = subprocess.run(
         [tmp_path / "bare" / "bin" / "python", "-m", _full_name(module)],
         input='{"ANSIBLE_MODULE_ARGS": {"keeper_peers": ["https://a", "https://b"]}}',

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils import _module_entry
+from ansible_collections.dayzero.spike.plugins.module_utils._entry import module_entry
 
 
 class Ended(Exception):
@@ -36,7 +36,7 @@ class Module:
 def registered(secrets: set[str], **result: Any) -> set[str]:
     module = Module()
     with pytest.raises(Ended):
-        _module_entry._end(module, result, secrets, failed=False)
+        module_entry._end(module, result, secrets, failed=False)
     return module.no_log_values
 
 

@@ -9,13 +9,13 @@ import hashlib
 import json
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import (
+from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import (
     RootKey,
     Token,
     spellings,
     wipe,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import (
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import (
     ORDER,
     SCHEMES,
     SIZE,

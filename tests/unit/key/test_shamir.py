@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import (
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import (
     ORDER,
     SCHEMES,
     SIZE,
@@ -23,7 +23,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._shamir import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+DATA = Path(__file__).resolve().parents[2] / "data"
 QUICK = settings(max_examples=40, deadline=None)
 KEY = (1).to_bytes(SIZE, "big")
 

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     AttemptFailed,
     Cause,
     Failure,
 )
+from ansible_collections.dayzero.spike.plugins.module_utils._net.attempt import Attempt
 from ansible_collections.dayzero.spike.tests.support.hand_clock import HandClock
 
 OUT_OF_TIME = {
@@ -86,7 +86,7 @@ def test_an_attempt_that_has_sent_ends_with_its_keepers_time(
     )
 
 
-@pytest.mark.parametrize(("doing", "words"), list(OUT_OF_TIME.items()), ids=lambda x: str(x))
+@pytest.mark.parametrize(("doing", "words"), list(OUT_OF_TIME.items()), ids=str)
 def test_out_of_time_says_what_the_attempt_was_doing(
     attempt: Attempt, doing: Cause, words: str
 ) -> None:
@@ -97,6 +97,10 @@ def test_out_of_time_says_what_the_attempt_was_doing(
 def test_an_ended_attempt_has_no_time_left(attempt: Attempt) -> None:
     attempt.end()
     assert failure_of(attempt).cause is Cause.CONNECT_TIMEOUT
+
+
+def test_before_there_was_a_connection_no_identity_was_shown(attempt: Attempt) -> None:
+    assert attempt.shown is None
 
 
 def test_ending_wakes_the_thread_that_waits_for_the_peer(

@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
-from ansible_collections.dayzero.spike.plugins.module_utils._broadcast import (
-    Outcome,
-    Report,
-    Schedule,
-    broadcast,
-)
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     AttemptFailed,
     Cause,
     Failure,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._workers import Workers
+from ansible_collections.dayzero.spike.plugins.module_utils._net.attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._net.broadcast import (
+    Attempted,
+    Outcome,
+    Schedule,
+    broadcast,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._net.workers import Workers
 from ansible_collections.dayzero.spike.tests.support.virtual_time import (
     Play,
     VirtualTime,
@@ -65,7 +65,7 @@ def play(
         run.started.append((index, number, runner.now - begin))
 
     def on_outcome(index: int, outcome: Outcome) -> None:
-        assert index not in [ended for ended, _ in run.ended]
+        assert index not in [ended for ended, _unused in run.ended]
         run.ended.append((index, runner.now - begin))
 
     run.outcomes = broadcast(
@@ -109,7 +109,7 @@ def test_attempt_n_starts_when_the_schedule_says() -> None:
 
 def test_an_attempt_that_fails_early_does_not_bring_the_next_forward() -> None:
     run = play([fails(0.001)])
-    assert [when for _, _, when in run.started] == list(DEFAULTS.starts)
+    assert [when for _unused, _unused, when in run.started] == list(DEFAULTS.starts)
 
 
 def test_a_peer_that_comes_up_in_between_is_reached() -> None:
@@ -182,7 +182,7 @@ def test_a_final_failure_ends_the_peer_at_once() -> None:
 def test_a_final_failure_stops_the_attempts_that_still_run() -> None:
     run = play([hangs(sends=0.1), fails(0.25, final=True)], [succeeds(10.0)])
     assert has_ended(run.attempts[0])
-    assert [number for index, number, _ in run.started if index == 0] == [1, 2]
+    assert [number for index, number, _unused in run.started if index == 0] == [1, 2]
 
 
 def test_a_success_stops_the_attempts_that_still_run() -> None:
@@ -228,7 +228,7 @@ def test_an_answer_within_the_grace_still_counts() -> None:
     class Sluggish(VirtualTime):
         """Reports arrive a tenth of a second after the attempt has ended."""
 
-        def next_result(self, timeout: float) -> Report | None:
+        def next_result(self, timeout: float) -> Attempted | None:
             report = super().next_result(timeout)
             if report is not None:
                 self.now += 0.1
@@ -261,7 +261,7 @@ def test_a_machine_that_slept_through_the_whole_time_still_makes_every_attempt()
     class Slept(VirtualTime):
         """The first time that nothing is to be had, an hour has passed."""
 
-        def next_result(self, timeout: float) -> Report | None:
+        def next_result(self, timeout: float) -> Attempted | None:
             report = super().next_result(timeout)
             if report is None and timeout > 0 and self.now < 1024 + 3600:
                 self.now += 3600
@@ -283,14 +283,14 @@ def test_one_slow_peer_delays_no_other() -> None:
 
 def test_outcomes_come_in_the_order_of_the_peers() -> None:
     run = play([succeeds(0.75)], [succeeds(0.5)], [succeeds(0.25)])
-    assert [index for index, _ in run.ended] == [2, 1, 0]
+    assert [index for index, _unused in run.ended] == [2, 1, 0]
     assert [outcome.elapsed for outcome in run.outcomes] == [0.75, 0.5, 0.25]
 
 
 def test_a_thousand_peers_start_at_the_same_moment() -> None:
     run = play(*[[hangs()]] * 1000, schedule=Schedule((0.0, 1.0), 2.0))
     assert len(run.started) == 2000
-    assert {when for _, _, when in run.started} == {0.0, 1.0}
+    assert {when for _unused, _unused, when in run.started} == {0.0, 1.0}
     assert run.took == 2
 
 
@@ -353,7 +353,7 @@ def interrupted(*peers: Sequence[Play], after: float) -> list[tuple[int, Outcome
     class Interrupted(VirtualTime):
         """Ctrl-C reaches the thread that waits, once ``after`` seconds have passed."""
 
-        def next_result(self, timeout: float) -> Report | None:
+        def next_result(self, timeout: float) -> Attempted | None:
             left = 1024 + after - self.now
             report = super().next_result(min(timeout, left))
             if report is None and self.now >= 1024 + after:
@@ -519,7 +519,9 @@ def expected(peer: Sequence[Play], starts: Sequence[float], timeout: float) -> O
             over = timeout + GRACE if script.deaf else limit
             ends.append((over, False, Failure(Cause.CONNECT_TIMEOUT, "")))
     decisive = [end for end in ends if end[1] or (end[2] is not None and end[2].final)]
-    decided_at, good, _ = min([*decisive, max(ends, key=lambda end: end[0])], key=lambda e: e[0])
+    decided_at, good, _unused = min(
+        [*decisive, max(ends, key=lambda end: end[0])], key=lambda e: e[0]
+    )
     return Outcome(
         attempts=sum(start < decided_at for start in starts),
         elapsed=decided_at,
@@ -560,8 +562,10 @@ def test_every_outcome_is_known_by_the_timeout_and_the_grace(
     scripts: list[tuple[Play, ...]], starts: tuple[float, ...]
 ) -> None:
     run = play(*scripts, schedule=Schedule(starts, 30.0))
-    assert [index for index, _ in sorted(run.ended)] == list(range(len(scripts)))
-    assert run.took == max(when for _, when in run.ended)
+    assert [index for index, _unused in sorted(run.ended)] == list(range(len(scripts)))
+    assert run.took == max(when for _unused, when in run.ended)
     assert run.took <= 30 + GRACE + 1e-9
     # What is told of a peer is what it took.
-    assert [outcome.elapsed for outcome in run.outcomes] == [when for _, when in sorted(run.ended)]
+    assert [outcome.elapsed for outcome in run.outcomes] == [
+        when for _unused, when in sorted(run.ended)
+    ]

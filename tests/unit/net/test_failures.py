@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import os
 import socket
 import ssl
 from types import ModuleType
@@ -13,13 +14,14 @@ from types import ModuleType
 import pytest
 import requests
 import urllib3
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     AttemptFailed,
     Cause,
     Failure,
+    Finding,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._failures import translate
+from ansible_collections.dayzero.spike.plugins.module_utils._net.attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._net.failures import translate
 from ansible_collections.dayzero.spike.tests.support.spiffe_side import attempt
 
 # Stands for whatever an exception's text could hold: a request, and so a shard.
@@ -130,7 +132,7 @@ def test_every_exception_of_the_libraries_has_a_meaning(kind: type[Exception], m
         pytest.param(
             ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
             while_connecting,
-            Failure(REFUSED, "connection refused"),
+            Failure(REFUSED, "connection refused", finding=Finding.PORT_REFUSES),
             id="refused",
         ),
         pytest.param(
@@ -190,7 +192,7 @@ def test_every_exception_of_the_libraries_has_a_meaning(kind: type[Exception], m
         pytest.param(
             OSError(errno.EMFILE, "Too many open files"),
             while_connecting,
-            Failure(REFUSED, "too many open files"),
+            Failure(Cause.LOCAL, "too many open files in this process (ulimit -n)"),
             id="no more files",
         ),
         pytest.param(
@@ -254,8 +256,35 @@ def test_every_exception_of_the_libraries_has_a_meaning(kind: type[Exception], m
         pytest.param(
             ssl_error(ssl.SSLCertVerificationError, verify_code=10, verify_message="x"),
             while_shaking_hands,
-            Failure(Cause.PEER_UNTRUSTED, "the certificate has expired", final=True),
+            Failure(
+                Cause.PEER_UNTRUSTED,
+                "the certificate has expired",
+                final=True,
+                finding=Finding.EXPIRED,
+            ),
             id="expired",
+        ),
+        pytest.param(
+            ssl_error(ssl.SSLCertVerificationError, verify_code=9, verify_message="x"),
+            while_shaking_hands,
+            Failure(
+                Cause.PEER_UNTRUSTED,
+                "the certificate is not valid yet",
+                final=True,
+                finding=Finding.NOT_YET_VALID,
+            ),
+            id="not valid yet",
+        ),
+        pytest.param(
+            ssl_error(ssl.SSLCertVerificationError, verify_code=20, verify_message="x"),
+            while_shaking_hands,
+            Failure(
+                Cause.PEER_UNTRUSTED,
+                "it is signed by an authority that is not in the trust bundle",
+                final=True,
+                finding=Finding.UNKNOWN_AUTHORITY,
+            ),
+            id="unknown authority",
         ),
         pytest.param(
             ssl_error(
@@ -311,6 +340,55 @@ def test_every_exception_of_the_libraries_has_a_meaning(kind: type[Exception], m
 )
 def test_an_exception_is_told_as(error: Exception, made, expected: Failure) -> None:
     assert translate(error, made()) == expected
+
+
+# What this host itself lacks or forbids, by its number.
+LOCAL = {
+    errno.EMFILE: "too many open files in this process (ulimit -n)",
+    errno.ENFILE: "too many open files on this host (fs.file-max)",
+    errno.EADDRNOTAVAIL: "no local port is left (net.ipv4.ip_local_port_range)",
+    errno.ENOBUFS: "no buffer space is left",
+    errno.ENOMEM: "no memory is left",
+    errno.EACCES: "a rule of this host forbids the connection (permission denied)",
+    errno.EPERM: "a rule of this host forbids the connection (operation not permitted)",
+    errno.EAFNOSUPPORT: "this host does not support the address's family",
+}
+LACKING = pytest.mark.parametrize("number", LOCAL, ids=errno.errorcode.get)
+
+
+@LACKING
+@pytest.mark.parametrize("made", [while_resolving, while_connecting, while_shaking_hands])
+def test_what_this_host_lacks_is_no_peers_fault(number: int, made) -> None:
+    assert translate(OSError(number, FOREIGN), made()) == Failure(Cause.LOCAL, LOCAL[number])
+
+
+@LACKING
+def test_once_a_request_is_sent_what_this_host_lacks_leaves_its_answer_unknown(
+    number: int,
+) -> None:
+    failure = translate(OSError(number, FOREIGN), after_sending())
+    assert failure == Failure(BAD, os.strerror(number).lower(), sent=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "finding"),
+    [
+        (9, Finding.NOT_YET_VALID),
+        (10, Finding.EXPIRED),
+        (18, Finding.UNKNOWN_AUTHORITY),
+        (19, Finding.UNKNOWN_AUTHORITY),
+        (20, Finding.UNKNOWN_AUTHORITY),
+        (21, Finding.UNKNOWN_AUTHORITY),
+        (26, None),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else "",
+)
+def test_a_verification_result_of_openssl_is_the_finding(
+    code: int, finding: Finding | None
+) -> None:
+    error = ssl_error(ssl.SSLCertVerificationError, verify_code=code, verify_message="x")
+    failure = translate(error, while_shaking_hands())
+    assert (failure.cause, failure.final, failure.finding) == (Cause.PEER_UNTRUSTED, True, finding)
 
 
 @pytest.mark.parametrize(

@@ -20,23 +20,29 @@ from pathlib import Path
 
 import pytest
 import requests
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, IdentityError
-from ansible_collections.dayzero.spike.plugins.module_utils._keeper import reach
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    Cause,
+    Failure,
+    Finding,
+    IdentityError,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._net.attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._net.peer_tls import PeerTls
+from ansible_collections.dayzero.spike.plugins.module_utils._net.sockets import (
+    Lookups,
+    open_connection,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._net.transport import Transport
+from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Keeper
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import (
     Authority,
     IssuedSvid,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer as Keeper
-from ansible_collections.dayzero.spike.plugins.module_utils._sockets import (
-    open_connection,
-    resolve_with_system,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
     KEEPER_PATH,
     IdRule,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_tls import PeerTls
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import Transport
+from ansible_collections.dayzero.spike.plugins.module_utils._spike.keeper import reach
 from ansible_collections.dayzero.spike.tests.support.loopback_peer import (
     Conversation,
     Peer,
@@ -61,7 +67,7 @@ from ansible_collections.dayzero.spike.tests.support.spiffe_side import (
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 OURS = Authority(DOMAIN)
 STRANGER = Authority(DOMAIN)
@@ -138,66 +144,83 @@ def test_a_keeper_of_the_trust_bundle_is_spoken_to(spiffe_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("svid", "cause", "detail"),
+    ("svid", "cause", "detail", "finding"),
     [
         pytest.param(
             STRANGER.issue(KEEPER),
             Cause.PEER_UNTRUSTED,
             "it is signed by an authority that is not in the trust bundle",
+            Finding.UNKNOWN_AUTHORITY,
             id="unknown authority",
         ),
         pytest.param(
             STRANGER.issue(KEEPER, via_intermediate=True),
             Cause.PEER_UNTRUSTED,
             "it is signed by an authority that is not in the trust bundle",
+            Finding.UNKNOWN_AUTHORITY,
             id="unknown authority, with an intermediate",
         ),
         pytest.param(
             OURS.issue(KEEPER, lifetime_seconds=-60),
             Cause.PEER_UNTRUSTED,
             "the certificate has expired",
+            Finding.EXPIRED,
             id="expired",
         ),
         pytest.param(
             OURS.issue(KEEPER, not_before_offset=600),
             Cause.PEER_UNTRUSTED,
-            "the certificate is not valid yet; compare the clocks of both hosts",
+            "the certificate is not valid yet",
+            Finding.NOT_YET_VALID,
             id="not valid yet",
         ),
         pytest.param(
             OURS.issue(f"spiffe://{DOMAIN}/spike/nexus"),
             Cause.PEER_IDENTITY,
             f"found spiffe://{DOMAIN}/spike/nexus, expected {KEEPER}",
+            None,
             id="another path",
         ),
         pytest.param(
             OURS.issue(f"{KEEPER}s"),
             Cause.PEER_IDENTITY,
             f"found {KEEPER}s, expected {KEEPER}",
+            None,
             id="a path that only begins the same",
         ),
         pytest.param(
             OURS.issue("spiffe://other.example/spike/keeper"),
             Cause.PEER_IDENTITY,
             f"found spiffe://other.example/spike/keeper, expected {KEEPER}",
+            Finding.OTHER_TRUST_DOMAIN,
             id="another trust domain",
+        ),
+        pytest.param(
+            OURS.issue("spiffe://other.example/spike/nexus"),
+            Cause.PEER_IDENTITY,
+            f"found spiffe://other.example/spike/nexus, expected {KEEPER}",
+            None,
+            id="another path of another trust domain",
         ),
         pytest.param(
             OURS.issue(KEEPER, extra_uris=[f"{KEEPER}/two"]),
             Cause.PEER_IDENTITY,
             "it has 2 URI names; an SVID has exactly one, its SPIFFE ID",
+            None,
             id="two URI names",
         ),
         pytest.param(
             OURS.issue(""),
             Cause.PEER_IDENTITY,
             "it has no URI names; an SVID has exactly one, its SPIFFE ID",
+            None,
             id="no URI name",
         ),
         pytest.param(
             OURS.issue("", extra_uris=["https://keeper"]),
             Cause.PEER_IDENTITY,
             "'https://keeper' is not a SPIFFE ID: it does not begin with spiffe://",
+            None,
             id="another kind of URI",
         ),
         pytest.param(
@@ -205,14 +228,17 @@ def test_a_keeper_of_the_trust_bundle_is_spoken_to(spiffe_id: str) -> None:
             Cause.PEER_IDENTITY,
             "'spiffe://spike.ist/spike\\nkeeper' is not a SPIFFE ID: a path is made of a-z, A-Z,"
             " 0-9, dots, dashes and underscores",
+            None,
             id="a line break in the name",
         ),
     ],
 )
-def test_a_wrong_peer_gets_no_byte_of_a_request(svid: IssuedSvid, cause: Cause, detail: str):
+def test_a_wrong_peer_gets_no_byte_of_a_request(
+    svid: IssuedSvid, cause: Cause, detail: str, finding: Finding | None
+) -> None:
     with tls_peer(svid, Conversation.hang) as peer:
         failure = failure_of(lambda: reach_at(peer))
-    assert (failure.cause, failure.detail) == (cause, detail)
+    assert (failure.cause, failure.detail, failure.finding) == (cause, detail, finding)
     assert failure.final
     assert not failure.sent
     assert peer.connections == 1
@@ -258,6 +284,87 @@ def test_any_authority_of_the_bundle_is_an_anchor() -> None:
             reach_at(peer, identity)
 
 
+class PlainAuthority:
+    """An authority whose certificates have no key identifiers, as many private PKIs issue them."""
+
+    def __init__(self, *extensions: x509.ExtensionType) -> None:
+        self.private = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "one name for all")])
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        self.certificate = self._signed(self.name, self.private, constraints, *extensions)
+
+    def _signed(
+        self,
+        subject: x509.Name,
+        private: ec.EllipticCurvePrivateKey,
+        *extensions: x509.ExtensionType,
+    ) -> x509.Certificate:
+        now = datetime.now(timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .issuer_name(self.name)
+            .subject_name(subject)
+            .public_key(private.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self.private, hashes.SHA256())
+
+    def issue(self, spiffe_id: str) -> IssuedSvid:
+        private = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(spiffe_id)])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "workload")])
+        leaf = self._signed(subject, private, names)
+        return IssuedSvid(
+            leaf.public_bytes(serialization.Encoding.PEM),
+            private.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+            spiffe_id,
+        )
+
+
+def trusting(*anchors: PlainAuthority) -> object:
+    certificates = tuple(anchor.certificate for anchor in anchors)
+    return dataclasses.replace(US, bundles={DOMAIN: certificates})
+
+
+def test_of_several_authorities_with_one_name_each_is_tried() -> None:
+    renewed = [PlainAuthority() for _unused in range(3)]
+    for authority in renewed:
+        with tls_peer(authority.issue(KEEPER)) as peer:
+            reach_at(peer, trusting(*renewed))
+
+
+def test_a_stranger_with_the_name_of_our_authorities_is_not_trusted() -> None:
+    stranger, ours = PlainAuthority(), [PlainAuthority(), PlainAuthority()]
+    with tls_peer(stranger.issue(KEEPER), Conversation.hang) as peer:
+        failure = failure_of(lambda: reach_at(peer, trusting(*ours)))
+    assert failure.cause is Cause.PEER_UNTRUSTED
+    assert peer.received == 0
+
+
+def test_an_extended_key_usage_of_an_authority_does_not_decide() -> None:
+    clients_only = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    authority = PlainAuthority(clients_only)
+    with tls_peer(authority.issue(KEEPER)) as peer:
+        reach_at(peer, trusting(authority))
+
+
+def test_an_authority_with_an_extended_key_usage_is_still_known_by_its_key() -> None:
+    clients_only = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    ours, stranger = PlainAuthority(clients_only), PlainAuthority(clients_only)
+    with tls_peer(stranger.issue(KEEPER), Conversation.hang) as peer:
+        failure = failure_of(lambda: reach_at(peer, trusting(ours)))
+    assert failure.cause is Cause.PEER_UNTRUSTED
+    assert peer.received == 0
+
+
 def test_an_anchor_that_openssl_cannot_read_is_told_by_its_number() -> None:
     der = ssl.PEM_cert_to_DER_cert(OURS.bundle_pem().decode())
     # Latin-1 in what says that it is UTF-8.
@@ -299,7 +406,7 @@ def test_tls_1_1_is_not_spoken() -> None:
     willing.check_hostname = False
     willing.verify_mode = ssl.CERT_NONE
     with Peer(over_tls(old, Conversation.hang)) as peer:
-        plain = open_connection("127.0.0.1", peer.port, attempt(), resolve_with_system)
+        plain = open_connection("127.0.0.1", peer.port, attempt(), Lookups())
         with willing.wrap_socket(plain) as control:
             assert control.version() == "TLSv1.1"
         failure = failure_of(lambda: reach_at(peer))
@@ -334,7 +441,7 @@ def test_a_peer_that_hangs_up_in_the_handshake_has_failed_in_tls(reset: bool) ->
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_peer_that_resets_every_connection_at_once_is_never_final() -> None:
     with Peer(Conversation.reset) as peer:
-        failures = [failure_of(lambda: reach_at(peer)) for _ in range(30)]
+        failures = [failure_of(lambda: reach_at(peer)) for _unused in range(30)]
     gc.collect()
     assert {failure.cause for failure in failures} <= {Cause.TLS, Cause.CONNECTION_REFUSED}
     assert not any(failure.final or failure.sent for failure in failures)
@@ -387,51 +494,59 @@ def test_a_keeper_of_each_allowed_trust_domain_is_spoken_to(svid: IssuedSvid) ->
 
 
 @pytest.mark.parametrize(
-    ("svids", "cause", "detail"),
+    ("svids", "cause", "detail", "finding"),
     [
         pytest.param(
             [A.issue(KEEPER_OF_B)] * 2,
             Cause.PEER_UNTRUSTED,
             "it is signed by an authority that is not in the trust bundle",
+            Finding.UNKNOWN_AUTHORITY,
             id="of B, says A's authority",
         ),
         pytest.param(
             [B.issue(KEEPER_OF_A)] * 2,
             Cause.PEER_UNTRUSTED,
             "it is signed by an authority that is not in the trust bundle",
+            Finding.UNKNOWN_AUTHORITY,
             id="of A, says B's authority",
         ),
         pytest.param(
             [B.issue(KEEPER_OF_B), A.issue(KEEPER_OF_A)],
             Cause.PEER_UNTRUSTED,
             "it is signed by an authority that is not in the trust bundle",
+            Finding.UNKNOWN_AUTHORITY,
             id="B's when asked, then A's",
         ),
         pytest.param(
             [A.issue(KEEPER_OF_A), A.issue(KEEPER_OF_B)],
             Cause.PEER_IDENTITY,
             "it changes its SPIFFE ID between connections",
+            None,
             id="A's when asked, then one of B by A",
         ),
         pytest.param(
             [A.issue("spiffe://c.example/spike/keeper")],
             Cause.PEER_IDENTITY,
             f"found spiffe://c.example/spike/keeper, expected {KEEPER_OF_A} or {KEEPER_OF_B}",
+            Finding.OTHER_TRUST_DOMAIN,
             id="of a third trust domain",
         ),
         pytest.param(
             [A.issue("spiffe://a.example/spike/nexus")],
             Cause.PEER_IDENTITY,
             f"found spiffe://a.example/spike/nexus, expected {KEEPER_OF_A} or {KEEPER_OF_B}",
+            None,
             id="another path",
         ),
     ],
 )
-def test_a_trust_domain_vouches_for_itself_only(svids, cause: Cause, detail: str) -> None:
+def test_a_trust_domain_vouches_for_itself_only(
+    svids: list[IssuedSvid], cause: Cause, detail: str, finding: Finding | None
+) -> None:
     peer, _sent = federated_peer(*svids)
     with peer:
         failure = failure_of(lambda: reach_at(peer, OF_BOTH, A_OR_B))
-    assert (failure.cause, failure.detail, failure.final) == (cause, detail, True)
+    assert failure == Failure(cause, detail, final=True, finding=finding)
     assert peer.connections == len(svids)
     assert peer.received == 0
 
@@ -459,7 +574,7 @@ def test_our_svid_refused_is_never_mistaken(version, late: bool, size: int) -> N
     context = server_context(OURS.issue(KEEPER), STRANGER, minimum=version, maximum=version)
     outcomes = set()
     with transport_for(US) as transport:
-        for _ in range(25):
+        for _unused in range(25):
             refused = threading.Event()
             with Peer(refusing(context, refused)) as peer:
                 the_attempt = LateAttempt(refused if late else None)
@@ -506,7 +621,7 @@ def test_what_openssl_takes_from_the_environment_is_not_trusted(monkeypatch, tmp
     believer = ssl.create_default_context()
     believer.check_hostname = False
     with tls_peer(STRANGER.issue(KEEPER), Conversation.hang) as peer:
-        plain = open_connection("127.0.0.1", peer.port, attempt(), resolve_with_system)
+        plain = open_connection("127.0.0.1", peer.port, attempt(), Lookups())
         # The control: with a default context, OpenSSL does believe the environment.
         with believer.wrap_socket(plain) as control:
             assert control.getpeercert()
@@ -530,21 +645,37 @@ def test_what_requests_takes_from_the_environment_is_not_trusted(monkeypatch, tm
     assert peer.received == 0
 
 
+class Always:
+    """The same TLS for every connection: a test may look into it afterwards."""
+
+    def __init__(self, tls: PeerTls) -> None:
+        self._tls = tls
+
+    def current(self, attempt: Attempt) -> PeerTls:
+        return self._tls
+
+    def may_try_again(self, failure: Failure, attempt: Attempt) -> bool:
+        return False
+
+    def explained(self, failure: Failure) -> Failure:
+        return failure
+
+
 def test_the_bundle_is_all_that_is_ever_trusted() -> None:
     tls = PeerTls(US, KEEPER_RULE)
     anchor = ssl.PEM_cert_to_DER_cert(OURS.bundle_pem().decode())
 
     def trusted(peer: Peer) -> list[bytes]:
         limits = attempt()
-        plain = open_connection("127.0.0.1", peer.port, limits, resolve_with_system)
+        plain = open_connection("127.0.0.1", peer.port, limits, Lookups())
         with tls.handshake(plain, limits) as sock:
             assert sock.context.cert_store_stats() == {"x509": 1, "x509_ca": 1, "crl": 0}
             return sock.context.get_ca_certs(binary_form=True)
 
     with tls_peer(OURS.issue(KEEPER)) as peer:
         assert trusted(peer) == [anchor]
-        transport = Transport(tls)
-        for _ in range(2):
+        transport = Transport(Always(tls))
+        for _unused in range(2):
             reach(transport, Keeper(1, peer.url), attempt())
         transport.close()
         assert trusted(peer) == [anchor]
@@ -553,8 +684,8 @@ def test_the_bundle_is_all_that_is_ever_trusted() -> None:
 _CLIENT = """
 import json, os, sys
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause
-from ansible_collections.dayzero.spike.plugins.module_utils._keeper import reach
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer as Keeper
+from ansible_collections.dayzero.spike.plugins.module_utils._spike.keeper import reach
+from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Keeper
 from ansible_collections.dayzero.spike.tests.support.spiffe_side import (
     attempt, identity_with, transport_for,
 )
@@ -608,6 +739,7 @@ def test_our_key_is_written_to_no_file(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             timeout=60,
+            check=False,
         )
     assert client.returncode == 0, client.stderr
     told = json.loads(client.stdout)

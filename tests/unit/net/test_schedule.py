@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._schedule import (
+from ansible_collections.dayzero.spike.plugins.module_utils._net.schedule import (
     LATEST_START,
     start_times,
 )

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import errno
+import hashlib
 import itertools
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,23 +17,29 @@ from pathlib import Path
 
 import pytest
 import requests
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, Failure
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._port import Port, PortState
-from ansible_collections.dayzero.spike.plugins.module_utils._sockets import (
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    Cause,
+    Failure,
+    Finding,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._net.sockets import (
     Address,
     DeadlineTlsSocket,
     Resolve,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+from ansible_collections.dayzero.spike.plugins.module_utils._net.transport import (
+    MOST_BYTES,
+    Answer,
+    Endpoint,
+    Transport,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.port import Port, PortState
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
     KEEPER_PATH,
     IdRule,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import (
-    MOST_BYTES,
-    Answer,
-    Transport,
-)
+from ansible_collections.dayzero.spike.tests.support.interpreter import run_python
 from ansible_collections.dayzero.spike.tests.support.loopback_peer import (
     Conversation,
     Peer,
@@ -160,7 +168,7 @@ def test_a_redirect_is_an_answer_and_not_followed(transport: Transport, status: 
 def test_cookies_are_not_kept(transport: Transport) -> None:
     response = http_response(200, b"{}", "Set-Cookie: a=b; Path=/")
     with tls_peer(replying(response)) as peer:
-        for _ in range(2):
+        for _unused in range(2):
             transport.post(peer.url, b"{}", attempt())
     assert len(peer.seen) == 2
     assert not any("cookie" in request.names for request in peer.seen)
@@ -266,7 +274,7 @@ def test_an_endless_answer_is_cut_off_at_the_limit(transport: Transport) -> None
     def pour(conversation: Conversation) -> None:
         assert conversation.request() is not None
         conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
-        for _ in range(1000):
+        for _unused in range(1000):
             conversation.send(b"x" * 65536)
 
     with tls_peer(pour) as peer:
@@ -335,7 +343,7 @@ def dripping(*start: bytes, drop: bytes = b"x", tls: bool = True) -> Talk:
         else:
             conversation.receive()
         conversation.send(b"".join(start))
-        for _ in range(_DROPS):
+        for _unused in range(_DROPS):
             if conversation.pause(0.01):
                 conversation.send(drop)
 
@@ -387,7 +395,7 @@ def test_an_answer_that_does_not_end_has_until_the_keepers_time_ends(
 def test_a_flood_of_100_continue_does_not_outlive_the_attempt(transport: Transport) -> None:
     def flood(conversation: Conversation) -> None:
         assert conversation.request() is not None
-        for _ in range(10_000):
+        for _unused in range(10_000):
             conversation.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
 
     with tls_peer(flood) as peer:
@@ -397,7 +405,7 @@ def test_a_flood_of_100_continue_does_not_outlive_the_attempt(transport: Transpo
 
 
 def never_resolves(until: threading.Event) -> Resolve:
-    def resolve(host: str, port: int) -> list[Address]:
+    def resolve(host: str) -> list[Address]:
         until.wait()
         return []
 
@@ -405,16 +413,16 @@ def never_resolves(until: threading.Event) -> Resolve:
 
 
 def test_a_name_is_looked_up_as_it_was_given() -> None:
-    asked: list[tuple[str, int]] = []
+    asked: list[str] = []
 
-    def resolve(host: str, port: int) -> list[Address]:
-        asked.append((host, port))
+    def resolve(host: str) -> list[Address]:
+        asked.append(host)
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
     with transport_for(US, resolve=resolve) as transport:
         failure_of(lambda: transport.post("https://keeper1.example.org.:8443", b"{}", attempt()))
     # Without its dot, search domains would be tried.
-    assert asked == [("keeper1.example.org.", 8443)]
+    assert asked == ["keeper1.example.org."]
 
 
 @pytest.mark.timing
@@ -504,9 +512,13 @@ def test_a_refused_connection_is_known_at_once(transport: Transport) -> None:
 # What the kernel says by a number, as it comes out of requests.
 
 
-def to_nobody(host: str, port: int) -> list[Address]:
+def local(detail: str) -> Failure:
+    return Failure(Cause.LOCAL, detail)
+
+
+def to_nobody(host: str) -> list[Address]:
     # A broadcast address: Linux has no route for TCP to it, on whatever network a host is.
-    return [(socket.AF_INET, ("255.255.255.255", port))]
+    return [(socket.AF_INET, ("255.255.255.255", 0))]
 
 
 @pytest.mark.timing
@@ -527,11 +539,24 @@ def test_a_network_that_cannot_be_reached_is_told_in_the_kernels_words() -> None
         (errno.EHOSTDOWN, Failure(Cause.CONNECT_TIMEOUT, "host is down")),
         (errno.ENETDOWN, Failure(Cause.CONNECT_TIMEOUT, "network is down")),
         (errno.ETIMEDOUT, Failure(Cause.CONNECT_TIMEOUT, "nothing answered the TCP connection")),
-        (errno.EMFILE, Failure(Cause.CONNECTION_REFUSED, "too many open files")),
-        (errno.EACCES, Failure(Cause.CONNECTION_REFUSED, "permission denied")),
-        (errno.EADDRNOTAVAIL, Failure(Cause.CONNECTION_REFUSED, "cannot assign requested address")),
-        (errno.ENOBUFS, Failure(Cause.CONNECTION_REFUSED, "no buffer space available")),
-        (errno.ECONNREFUSED, Failure(Cause.CONNECTION_REFUSED, "connection refused")),
+        (errno.EMFILE, local("too many open files in this process (ulimit -n)")),
+        (errno.ENFILE, local("too many open files on this host (fs.file-max)")),
+        (errno.EACCES, local("a rule of this host forbids the connection (permission denied)")),
+        (
+            errno.EPERM,
+            local("a rule of this host forbids the connection (operation not permitted)"),
+        ),
+        (errno.ENOBUFS, local("no buffer space is left")),
+        (errno.ENOMEM, local("no memory is left")),
+        (
+            errno.EADDRNOTAVAIL,
+            local("no local port is left (net.ipv4.ip_local_port_range)"),
+        ),
+        (errno.EAFNOSUPPORT, local("this host does not support the address's family")),
+        (
+            errno.ECONNREFUSED,
+            Failure(Cause.CONNECTION_REFUSED, "connection refused", finding=Finding.PORT_REFUSES),
+        ),
         (errno.ECONNRESET, Failure(Cause.CONNECTION_REFUSED, "the connection was reset")),
     ],
     ids=lambda value: errno.errorcode[value] if isinstance(value, int) else "",
@@ -543,7 +568,42 @@ def test_a_connection_that_the_kernel_ends_is_told_by_its_number(
         raise OSError(number, "somebody's words")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    assert failure_of(lambda: transport.post("https://127.0.0.1:1", SECRET, attempt())) == expected
+    # Not on loopback: of an address there, some of them say that this host does not have it.
+    assert failure_of(lambda: transport.post("https://192.0.2.1:1", SECRET, attempt())) == expected
+
+
+def test_where_no_thread_can_be_started_to_look_a_name_up_this_host_lacks_it(
+    monkeypatch: pytest.MonkeyPatch, transport: Transport
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    failure = failure_of(lambda: transport.post("https://keeper1:8443", SECRET, attempt()))
+    assert failure == local(
+        "this host allows no further thread (ulimit -u, TasksMax or pids limit)"
+    )
+
+
+def test_a_process_that_may_open_no_further_file_says_so() -> None:
+    output = run_python(
+        f"""
+        import resource
+        from ansible_collections.dayzero.spike.plugins.module_utils._errors import AttemptFailed
+        from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import (
+            Authority)
+        from ansible_collections.dayzero.spike.tests.support.spiffe_side import (
+            attempt, bootstrap_of, transport_for)
+
+        with transport_for(bootstrap_of(Authority("{DOMAIN}"))) as transport:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+            try:
+                transport.post("https://127.0.0.1:1", b"x", attempt())
+            except AttemptFailed as error:
+                print(error.failure.cause.value, error.failure.detail)
+        """
+    )
+    assert output == "local too many open files in this process (ulimit -n)\n"
 
 
 @pytest.mark.parametrize(
@@ -606,14 +666,14 @@ def test_an_attempt_that_connects_can_be_ended(transport: Transport) -> None:
     port = Port()
     connecting = threading.Event()
 
-    def resolve(host: str, port_number: int) -> list[Address]:
+    def resolve(host: str) -> list[Address]:
         connecting.set()
-        return [(socket.AF_INET, (port.address, port.number))]
+        return [(socket.AF_INET, (port.address, 0))]
 
     try:
         port.turn(PortState.SWALLOWING)
         with transport_for(US, resolve=resolve) as to_name:
-            ending(to_name, "https://keeper1:8443", lambda: connecting.wait(5))
+            ending(to_name, f"https://keeper1:{port.number}", lambda: connecting.wait(5))
     finally:
         port.close()
 
@@ -623,7 +683,7 @@ def test_an_attempt_that_connects_can_be_ended(transport: Transport) -> None:
 
 def test_a_connection_is_used_again(transport: Transport) -> None:
     with tls_peer(replying(http_response(400), OK)) as peer:
-        statuses = [transport.post(peer.url, b"{}", attempt()).status for _ in range(3)]
+        statuses = [transport.post(peer.url, b"{}", attempt()).status for _unused in range(3)]
     assert statuses == [400, 200, 200]
     assert (peer.connections, peer.handshakes) == (1, 1)
 
@@ -669,7 +729,7 @@ def test_a_connection_is_not_used_again_after_a_failure(
     transport: Transport, response: bytes
 ) -> None:
     with tls_peer(replying(response)) as peer:
-        for _ in range(2):
+        for _unused in range(2):
             failure_of(lambda: transport.post(peer.url, b"{}", attempt(1.0)))
     assert peer.connections == 2
     assert len(peer.seen) == 2
@@ -683,7 +743,7 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(transport: Transpo
             conversation.send(http_response(200, b"%d" % next(numbers)) + http_response(500))
 
     with tls_peer(generous) as peer:
-        answers = [transport.post(peer.url, b"{}", attempt()) for _ in range(2)]
+        answers = [transport.post(peer.url, b"{}", attempt()) for _unused in range(2)]
     assert answers == [Answer(200, b"1"), Answer(200, b"2")]
 
 
@@ -695,7 +755,9 @@ def test_two_posts_at_once_have_a_connection_each(transport: Transport) -> None:
 
     with tls_peer(together) as peer:
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            posted = [pool.submit(transport.post, peer.url, b"{}", attempt()) for _ in range(2)]
+            posted = [
+                pool.submit(transport.post, peer.url, b"{}", attempt()) for _unused in range(2)
+            ]
             assert [post.result(5).status for post in posted] == [200, 200]
         assert peer.handshakes == 2
         # One of them waits to be used again, the other is not kept.
@@ -718,6 +780,63 @@ def test_closing_ends_the_connections_that_wait(transport: Transport) -> None:
         assert peer.ended == 0
         transport.close()
         peer.wait_for(lambda seen: seen.ended == 1)
+
+
+# Where a connection ended.
+
+
+def test_two_names_of_one_keeper_lead_to_one_endpoint(transport: Transport) -> None:
+    with tls_peer(replying(OK)) as peer:
+        by_name = peer.url.replace("127.0.0.1", "localhost")
+        for url in (peer.url, by_name):
+            transport.post(url, b"{}", attempt())
+        assert transport.endpoint(peer.url) == transport.endpoint(by_name)
+
+
+def test_two_keepers_with_one_certificate_are_two_endpoints(transport: Transport) -> None:
+    with tls_peer(replying(OK)) as one, tls_peer(replying(OK)) as other:
+        for url in (one.url, other.url):
+            transport.post(url, b"{}", attempt())
+        assert transport.endpoint(one.url) != transport.endpoint(other.url)
+
+
+def test_an_endpoint_is_an_address_a_port_and_the_hash_of_the_certificate(
+    transport: Transport,
+) -> None:
+    svid = AUTHORITY.issue(KEEPER)
+    der = ssl.PEM_cert_to_DER_cert(svid.chain_pem.decode())
+    with Peer(over_tls(server_context(svid, AUTHORITY), replying(OK))) as peer:
+        transport.post(f"{peer.url}/v1/some/route", b"{}", attempt())
+        expected = Endpoint("127.0.0.1", peer.port, hashlib.sha256(der).hexdigest())
+        # The route is not part of the place.
+        assert transport.endpoint(f"{peer.url}/v1/other/route") == expected
+
+
+def test_the_endpoint_is_that_of_the_last_connection(transport: Transport) -> None:
+    svids = [AUTHORITY.issue(KEEPER) for _unused in range(2)]
+    contexts = iter([server_context(svid, AUTHORITY) for svid in svids])
+
+    def once(conversation: Conversation) -> None:
+        conversation.secure(next(contexts))
+        answering(OK, then_leave=True)(conversation)
+
+    seen = []
+    with Peer(once) as peer:
+        for number in (1, 2):
+            transport.post(peer.url, b"{}", attempt())
+            seen.append(transport.endpoint(peer.url))
+            peer.wait_for(lambda peer, number=number: peer.ended == number)
+    assert [endpoint.certificate for endpoint in seen if endpoint] == [
+        hashlib.sha256(ssl.PEM_cert_to_DER_cert(svid.chain_pem.decode())).hexdigest()
+        for svid in svids
+    ]
+
+
+def test_a_peer_that_is_not_believed_is_no_endpoint(transport: Transport) -> None:
+    stranger = server_context(Authority(DOMAIN).issue(KEEPER), AUTHORITY)
+    with Peer(over_tls(stranger, replying(OK))) as peer:
+        failure_of(lambda: transport.post(peer.url, b"{}", attempt()))
+        assert transport.endpoint(peer.url) is None
 
 
 # Secrets.

@@ -4,20 +4,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
-    AttemptFailed,
-    Cause,
-    NoThread,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._workers import (
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import NoThread
+from ansible_collections.dayzero.spike.plugins.module_utils._net.workers import (
+    SharedCalls,
     Workers,
-    call_with_deadline,
 )
 from ansible_collections.dayzero.spike.tests.support.interpreter import run_python
 
@@ -68,16 +65,18 @@ def beside_each_other(workers: Workers[int], number: int) -> bool:
         except threading.BrokenBarrierError:
             return -1
 
-    for _ in range(number):
+    for _unused in range(number):
         workers.start(job)
-    return sorted(workers.next_result(PATIENCE) or 0 for _ in range(number)) == [*range(number)]
+    return sorted(workers.next_result(PATIENCE) or 0 for _unused in range(number)) == [
+        *range(number)
+    ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 1e-6])
 def test_a_wait_of_nearly_no_time_is_never_one_for_ever(seconds: float) -> None:
     def wait_often() -> None:
-        for _ in range(MOMENTS):
+        for _unused in range(MOMENTS):
             Workers[int]().next_result(seconds)
 
     waiting = threading.Thread(target=wait_often, daemon=True)
@@ -96,7 +95,7 @@ def test_jobs_run_beside_each_other() -> None:
 
     for number in range(20):
         workers.start(functools.partial(job, number))
-    assert sorted(workers.next_result(PATIENCE) or 0 for _ in range(20)) == list(range(20))
+    assert sorted(workers.next_result(PATIENCE) or 0 for _unused in range(20)) == list(range(20))
 
 
 def test_results_come_in_the_order_in_which_the_jobs_end() -> None:
@@ -111,7 +110,7 @@ def test_results_come_in_the_order_in_which_the_jobs_end() -> None:
 
 def test_a_hung_job_holds_up_no_other(never: threading.Event) -> None:
     workers: Workers[str] = Workers()
-    for _ in range(40):
+    for _unused in range(40):
         workers.start(lambda: str(never.wait()))
     for number in range(50):
         workers.start(functools.partial(str, number))
@@ -121,7 +120,7 @@ def test_a_hung_job_holds_up_no_other(never: threading.Event) -> None:
 def test_a_thread_whose_result_was_read_takes_the_next_job() -> None:
     workers: Workers[threading.Thread] = Workers()
     threads = []
-    for _ in range(50):
+    for _unused in range(50):
         workers.start(threading.current_thread)
         threads.append(workers.next_result(PATIENCE))
     assert set(threads) == {threads[0]}
@@ -138,9 +137,9 @@ def test_a_round_of_jobs_uses_the_threads_of_the_round_before() -> None:
             together.wait(PATIENCE)
             return threading.current_thread()
 
-        for _ in range(5):
+        for _unused in range(5):
             workers.start(job)
-        return {workers.next_result(PATIENCE) for _ in range(5)}
+        return {workers.next_result(PATIENCE) for _unused in range(5)}
 
     first = one_round()
     assert len(first) == 5
@@ -172,12 +171,58 @@ def test_the_stack_size_of_other_threads_is_left_as_it_was() -> None:
     assert threading.stack_size() == before
 
 
-def test_a_call_gives_what_it_returns() -> None:
-    assert call_with_deadline(lambda: "done", PATIENCE) == "done"
+@pytest.fixture
+def calls() -> SharedCalls[object]:
+    return SharedCalls()
 
 
-def test_a_call_that_is_late_gives_none(never: threading.Event) -> None:
-    assert call_with_deadline(never.wait, 0.01) is None
+def test_a_call_gives_what_it_returns(calls: SharedCalls[object]) -> None:
+    assert calls.result("a", lambda: "done", PATIENCE) == "done"
+
+
+def test_a_call_that_is_under_way_is_not_made_again(
+    calls: SharedCalls[object], never: threading.Event
+) -> None:
+    made: list[int] = []
+
+    def slow(number: int) -> None:
+        made.append(number)
+        never.wait()
+
+    for number in range(5):
+        assert calls.result("a", functools.partial(slow, number), 0.01) is None
+    assert made == [0]
+
+
+def test_all_who_wait_for_a_call_get_its_result(
+    calls: SharedCalls[object], never: threading.Event
+) -> None:
+    assert calls.result("a", lambda: str(never.wait()) and "the first", 0.01) is None
+    # By then everybody waits; who came later would make a call of his own.
+    timer = threading.Timer(0.5, never.set)
+    timer.start()
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        waiting = [
+            pool.submit(calls.result, "a", lambda: "another", PATIENCE) for _unused in range(3)
+        ]
+        assert [each.result() for each in waiting] == ["the first"] * 3
+    timer.join()
+
+
+def test_calls_with_other_keys_run_side_by_side(
+    calls: SharedCalls[object], never: threading.Event
+) -> None:
+    assert calls.result("a", never.wait, 0.01) is None
+    assert calls.result("b", lambda: "done", PATIENCE) == "done"
+
+
+def test_a_call_that_has_ended_is_made_anew(calls: SharedCalls[object]) -> None:
+    numbers = iter((1, 2))
+    assert [calls.result("a", lambda: next(numbers), PATIENCE) for _unused in range(2)] == [1, 2]
+
+
+def test_a_call_that_is_late_gives_none(calls: SharedCalls[object], never: threading.Event) -> None:
+    assert calls.result("a", never.wait, 0.01) is None
 
 
 def test_jobs_wait_for_the_threads_that_there_are_where_no_further_one_starts(
@@ -189,7 +234,7 @@ def test_jobs_wait_for_the_threads_that_there_are_where_no_further_one_starts(
     for number in range(10):
         workers.start(functools.partial(int, number))
     # With two threads, neighbours may end in either order.
-    assert sorted(workers.next_result(PATIENCE) or 0 for _ in range(10)) == [*range(10)]
+    assert sorted(workers.next_result(PATIENCE) or 0 for _unused in range(10)) == [*range(10)]
 
 
 def test_jobs_that_waited_for_a_thread_get_one_as_soon_as_the_host_allows_it(
@@ -197,7 +242,7 @@ def test_jobs_that_waited_for_a_thread_get_one_as_soon_as_the_host_allows_it(
 ) -> None:
     workers: Workers[str] = Workers()
     allow(1)
-    for _ in range(3):
+    for _unused in range(3):
         workers.start(lambda: str(never.wait()))
     assert workers.next_result(0) is None
     allow(3)
@@ -210,7 +255,7 @@ def test_jobs_run_beside_each_other_again_after_a_shortage(allow: Callable[[int]
     allow(1)
     for number in range(5):
         workers.start(functools.partial(int, number))
-    assert [workers.next_result(PATIENCE) for _ in range(5)] == [*range(5)]
+    assert [workers.next_result(PATIENCE) for _unused in range(5)] == [*range(5)]
     allow(4)
     assert beside_each_other(workers, 5)
 
@@ -223,13 +268,14 @@ def test_where_not_even_one_thread_starts_the_limits_and_the_running_threads_are
     with pytest.raises(NoThread) as caught:
         Workers().start(lambda: None)
     assert caught.value.running == 7
-    for words in ("(7 running)", "ulimit -u", "TasksMax", "pids limit"):
-        assert words in caught.value.message
+    assert "(7 running)" in caught.value.message
+    for words in ("ulimit -u", "TasksMax", "pids limit"):
+        assert words in caught.value.advice.what_to_do[0]
 
 
 def test_a_job_that_found_no_thread_is_never_run(allow: Callable[[int], int]) -> None:
     workers: Workers[str] = Workers()
-    for _ in range(20):
+    for _unused in range(20):
         with pytest.raises(NoThread):
             workers.start(lambda: "refused")
     allow(2)
@@ -239,13 +285,14 @@ def test_a_job_that_found_no_thread_is_never_run(allow: Callable[[int], int]) ->
     assert allow(0) == 1, "a thread was started for those that were refused"
 
 
-def test_a_call_that_finds_no_thread_fails_its_attempt(allow: Callable[[int], int]) -> None:
+def test_a_call_that_finds_no_thread_says_so_and_can_be_made_later(
+    allow: Callable[[int], int], calls: SharedCalls[object]
+) -> None:
     allow(0)
-    with pytest.raises(AttemptFailed) as caught:
-        call_with_deadline(lambda: "done", PATIENCE)
-    failure = caught.value.failure
-    assert (failure.cause, failure.final, failure.sent) == (Cause.NAME_RESOLUTION, False, False)
-    assert failure.detail.startswith("this host allows no further thread")
+    with pytest.raises(NoThread):
+        calls.result("a", lambda: "done", PATIENCE)
+    allow(1)
+    assert calls.result("a", lambda: "done", PATIENCE) == "done"
 
 
 def test_a_host_that_allows_no_thread_leaves_the_stack_size_as_it_was(
@@ -262,14 +309,14 @@ def test_hung_jobs_do_not_keep_the_process_from_ending() -> None:
     output = run_python(
         """
         import threading
-        from ansible_collections.dayzero.spike.plugins.module_utils._workers import (
-            Workers, call_with_deadline)
+        from ansible_collections.dayzero.spike.plugins.module_utils._net.workers import (
+            SharedCalls, Workers)
 
         hung = threading.Barrier(3)
         forever = threading.Event()
         job = lambda: (hung.wait(), forever.wait())
         Workers().start(job)
-        call_with_deadline(job, 0)
+        SharedCalls().result("a", job, 0)
         hung.wait()
         print("both hang")
         """

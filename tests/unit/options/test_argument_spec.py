@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.dayzero.spike.plugins.module_utils._argument_spec import (
+from ansible_collections.dayzero.spike.plugins.module_utils._options.argument_spec import (
     bootstrap_arguments,
+    info_arguments,
+    shared_arguments,
 )
 
 KEEPERS = ["https://keeper1:8443", "https://keeper2:8443"]
@@ -90,3 +94,50 @@ def test_the_path_of_the_key_is_not_masked():
     spec = ArgumentSpecValidator(bootstrap_arguments())
     result = spec.validate({"keeper_peers": KEEPERS, "svid_key": "/run/spiffe/key.pem"})
     assert not result._no_log_values
+
+
+@pytest.mark.parametrize(
+    ("option", "default", "choices"),
+    [
+        ("state", "bootstrapped", ["bootstrapped", "abandoned"]),
+        ("nexus_silence", "refused", ["refused", "never", "accept"]),
+        ("nexus_database", "look", ["look", "present", "absent"]),
+        ("naming", "options", ["options", "variables"]),
+    ],
+)
+def test_a_choice_has_a_default_and_only_these_values(
+    option: str, default: str, choices: list[str]
+) -> None:
+    assert _validated(keeper_peers=KEEPERS)[option] == default
+    for choice in choices:
+        assert _validated(keeper_peers=KEEPERS, **{option: choice})[option] == choice
+    spec = ArgumentSpecValidator(bootstrap_arguments())
+    assert spec.validate({"keeper_peers": KEEPERS, option: "maybe"}).error_messages == [
+        f"value of {option} must be one of: {', '.join(choices)}, got: maybe"
+    ]
+
+
+def test_an_existing_key_is_not_accepted_unless_somebody_says_so() -> None:
+    assert _validated(keeper_peers=KEEPERS)["accept_existing"] is False
+    assert _validated(keeper_peers=KEEPERS, accept_existing="yes")["accept_existing"] is True
+
+
+def _of_the_info_module(**params: Any) -> dict[str, Any]:
+    result = ArgumentSpecValidator(info_arguments()).validate({"keeper_peers": KEEPERS, **params})
+    assert result.error_messages == []
+    validated: dict[str, Any] = result.validated_parameters
+    return validated
+
+
+def test_the_info_module_asks_keepers_unless_somebody_says_otherwise() -> None:
+    assert _of_the_info_module()["probe_keepers"] is True
+    assert _of_the_info_module(probe_keepers=False)["probe_keepers"] is False
+
+
+def test_the_info_module_takes_the_shared_options_and_one_of_its_own() -> None:
+    assert set(info_arguments()) == set(shared_arguments()) | {"probe_keepers"}
+
+
+def test_only_a_bootstrap_is_told_what_to_do() -> None:
+    alone = set(bootstrap_arguments()) - set(shared_arguments())
+    assert alone == {"state", "verify", "init_verification_timeout", "force"}

@@ -8,17 +8,29 @@ import itertools
 import json
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._broadcast import Outcome
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, Failure, Phase
-from ansible_collections.dayzero.spike.plugins.module_utils._report import (
-    KeeperState,
-    NexusState,
-    RunReport,
-    Step,
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.keeper_words import (
+    Errand,
+    FailedKeeper,
+    advice_on,
+    words_for,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    Advice,
+    Cause,
+    Failure,
+    Finding,
+    Phase,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._naming import Naming
+from ansible_collections.dayzero.spike.plugins.module_utils._net.broadcast import Outcome
+from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Keeper
+from ansible_collections.dayzero.spike.plugins.module_utils._run.report import (
+    KeeperState,
+    RunReport,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._spike.nexus_state import NexusState
 
-PEERS = [Peer(i, f"https://keeper{i}:8443") for i in (1, 2, 3)]
+PEERS = [Keeper(i, f"https://keeper{i}:8443") for i in (1, 2, 3)]
 NEXUS = "https://nexus:8553"
 ENSURE = "Ensure all keepers are running and rerun bootstrap."
 REFUSED = Failure(Cause.CONNECTION_REFUSED, "connection refused")
@@ -26,12 +38,12 @@ HUNG = Failure(Cause.RESPONSE_TIMEOUT, "the request was sent, no complete answer
 STRANGER = Failure(
     Cause.PEER_IDENTITY, "it is spiffe://spike.ist/spike/nexus", final=True, sent=False
 )
-ALWAYS = {"changed", "phase", "failed_keepers", "keepers", "nexus", "resumed", "log"}
+ALWAYS = {"changed", "phase", "failed_keepers", "keepers", "nexus", "resumed", "forced", "log"}
 
 
 @pytest.fixture
-def report() -> RunReport:
-    return RunReport(PEERS, NEXUS)
+def report() -> Told:
+    return Told()
 
 
 def failed(failure: Failure, attempts: int = 5, *, sent: bool | None = None) -> Outcome:
@@ -42,22 +54,44 @@ def succeeded(attempts: int = 1) -> Outcome:
     return Outcome(attempts, 0.1234, None, True)
 
 
+class Told(RunReport):
+    """A report that also keeps who failed, as a step at the keepers does."""
+
+    def __init__(self) -> None:
+        super().__init__(PEERS, NEXUS)
+        self.failed: dict[int, FailedKeeper] = {}
+
+    def outcome(self, errand: Errand, keeper: Keeper, outcome: Outcome) -> None:
+        super().outcome(errand, keeper, outcome)
+        if outcome.failure is not None:
+            self.failed[keeper.id] = FailedKeeper(keeper, outcome.attempts, outcome.failure)
+
+
+def advice_of(report: Told, errand: Errand, timeout: str = "30s") -> Advice:
+    failed = [report.failed[number] for number in sorted(report.failed)]
+    return advice_on(errand, failed, len(PEERS), timeout).spelt(Naming.OPTIONS)
+
+
+def message_of(report: Told, errand: Errand, timeout: str) -> str:
+    return advice_of(report, errand, timeout).msg
+
+
 # -- messages
 
 
-def test_one_keeper_that_cannot_be_reached_is_one_sentence(report: RunReport) -> None:
-    report.outcome(Step.REACH, PEERS[0], failed(REFUSED))
-    assert report.keepers_message(Step.REACH, "30s") == (
+def test_one_keeper_that_cannot_be_reached_is_one_sentence(report: Told) -> None:
+    report.outcome(Errand.REACH, PEERS[0], failed(REFUSED))
+    assert message_of(report, Errand.REACH, "30s") == (
         "Failed to reach keeper 1 at https://keeper1:8443 after 5 attempts (30s timeout):"
         f" connection refused. {ENSURE}"
     )
 
 
-def test_several_keepers_are_a_sentence_each_in_id_order(report: RunReport) -> None:
-    report.outcome(Step.REACH, PEERS[2], failed(HUNG, attempts=4))
-    report.outcome(Step.REACH, PEERS[1], succeeded())
-    report.outcome(Step.REACH, PEERS[0], failed(REFUSED))
-    assert report.keepers_message(Step.REACH, "1m30s").splitlines() == [
+def test_several_keepers_are_a_sentence_each_in_id_order(report: Told) -> None:
+    report.outcome(Errand.REACH, PEERS[2], failed(HUNG, attempts=4))
+    report.outcome(Errand.REACH, PEERS[1], succeeded())
+    report.outcome(Errand.REACH, PEERS[0], failed(REFUSED))
+    assert message_of(report, Errand.REACH, "1m30s").splitlines() == [
         "Failed to reach 2 of 3 keepers:",
         "Failed to reach keeper 1 at https://keeper1:8443 after 5 attempts (1m30s timeout):"
         f" connection refused. {ENSURE}",
@@ -66,33 +100,33 @@ def test_several_keepers_are_a_sentence_each_in_id_order(report: RunReport) -> N
     ]
 
 
-def test_while_delivering_one_keeper_is_said_not_to_have_its_shard(report: RunReport) -> None:
-    report.outcome(Step.DELIVER, PEERS[1], failed(REFUSED))
-    assert report.keepers_message(Step.DELIVER, "30s") == (
+def test_while_delivering_one_keeper_is_said_not_to_have_its_shard(report: Told) -> None:
+    report.outcome(Errand.DELIVER, PEERS[1], failed(REFUSED))
+    assert message_of(report, Errand.DELIVER, "30s") == (
         "Failed to send the shard to keeper 2 at https://keeper2:8443 after 5 attempts"
         f" (30s timeout): connection refused. {ENSURE}"
     )
 
 
-def test_while_delivering_several_keepers_are_counted_in_the_same_form(report: RunReport) -> None:
+def test_while_delivering_several_keepers_are_counted_in_the_same_form(report: Told) -> None:
     for peer in PEERS[:2]:
-        report.outcome(Step.DELIVER, peer, failed(REFUSED))
-    head, *sentences = report.keepers_message(Step.DELIVER, "30s").splitlines()
+        report.outcome(Errand.DELIVER, peer, failed(REFUSED))
+    head, *sentences = message_of(report, Errand.DELIVER, "30s").splitlines()
     assert head == "Failed to send the shard to 2 of 3 keepers:"
     assert len(sentences) == 2
 
 
-def test_a_single_attempt_is_not_plural(report: RunReport) -> None:
-    report.outcome(Step.REACH, PEERS[0], failed(REFUSED, attempts=1))
-    assert " after 1 attempt (30s timeout): " in report.keepers_message(Step.REACH, "30s")
+def test_a_single_attempt_is_not_plural(report: Told) -> None:
+    report.outcome(Errand.REACH, PEERS[0], failed(REFUSED, attempts=1))
+    assert " after 1 attempt (30s timeout): " in message_of(report, Errand.REACH, "30s")
 
 
-def test_a_final_failure_says_what_waiting_cannot_mend(report: RunReport) -> None:
-    report.outcome(Step.REACH, PEERS[0], failed(STRANGER, attempts=1))
+def test_a_final_failure_says_what_waiting_cannot_mend(report: Told) -> None:
+    report.outcome(Errand.REACH, PEERS[0], failed(STRANGER, attempts=1))
     hint = report.result()["keepers"][0]["hint"]
-    assert report.keepers_message(Step.REACH, "30s") == (
+    assert message_of(report, Errand.REACH, "30s") == (
         "Failed to reach keeper 1 at https://keeper1:8443 after 1 attempt (30s timeout): wrong"
-        f" SPIFFE ID (it is spiffe://spike.ist/spike/nexus). {hint} {ENSURE}"
+        f" SPIFFE ID (it is spiffe://spike.ist/spike/nexus). {hint}"
     )
 
 
@@ -108,46 +142,112 @@ PHRASES = {
     Cause.HTTP_STATUS: "unexpected HTTP answer",
     Cause.BAD_RESPONSE: "invalid response",
     Cause.RESPONSE_TIMEOUT: "no response in time",
+    Cause.LOCAL: "this host cannot connect",
 }
+# Nothing answered, or too late: a keeper that is started can help.
+IF_STARTED = {
+    Cause.CONNECTION_REFUSED,
+    Cause.CONNECT_TIMEOUT,
+    Cause.TLS_TIMEOUT,
+    Cause.RESPONSE_TIMEOUT,
+}
+FOUND = [(cause, finding) for cause in Cause for finding in (None, *Finding)]
 
 
 @pytest.mark.parametrize("cause", list(Cause), ids=lambda cause: cause.value)
-def test_every_cause_has_its_phrase(report: RunReport, cause: Cause) -> None:
-    report.outcome(Step.REACH, PEERS[0], failed(Failure(cause, "d")))
-    assert f": {PHRASES[cause]} (d). {ENSURE}" in report.keepers_message(Step.REACH, "30s")
+def test_every_cause_has_its_phrase_and_the_remedy_that_can_help(
+    report: Told, cause: Cause
+) -> None:
+    report.outcome(Errand.REACH, PEERS[0], failed(Failure(cause, "d")))
+    hint = report.result()["keepers"][0]["hint"]
+    remedy = ENSURE if cause in IF_STARTED else hint
+    assert message_of(report, Errand.REACH, "30s").endswith(f": {PHRASES[cause]} (d). {remedy}")
+
+
+@pytest.mark.parametrize("naming", Naming, ids=lambda naming: naming.value)
+@pytest.mark.parametrize(("cause", "finding"), FOUND)
+def test_every_hint_is_one_sentence_in_the_readers_own_names(
+    cause: Cause, finding: Finding | None, naming: Naming
+) -> None:
+    report = RunReport(PEERS, NEXUS, naming)
+    report.outcome(Errand.REACH, PEERS[0], failed(Failure(cause, "d", finding=finding)))
+    hint = report.result()["keepers"][0]["hint"]
+    assert hint.endswith(".")
+    assert "\n" not in hint
+    assert "{" not in hint
+    assert ("keeper_peers" in hint) <= (naming is Naming.OPTIONS)
 
 
 def test_every_cause_has_a_hint_of_its_own() -> None:
-    hints = set()
-    for cause in Cause:
-        report = RunReport(PEERS, NEXUS)
-        report.outcome(Step.REACH, PEERS[0], failed(Failure(cause, "d")))
-        hint = report.result()["keepers"][0]["hint"]
-        assert hint.endswith(".")
-        assert "\n" not in hint
-        hints.add(hint)
-    assert len(hints) == len(Cause)
+    assert len({words_for(Failure(cause, "d")).hint for cause in Cause}) == len(Cause)
 
 
 @pytest.mark.parametrize(
-    ("step", "line"),
+    ("finding", "words"),
     [
-        (Step.REACH, "Reaching keeper 1 at https://keeper1:8443... (attempt 1/5)"),
-        (Step.DELIVER, "Sending shard to keeper 1 at https://keeper1:8443... (attempt 1/5)"),
+        (Finding.EXPIRED, "Renew that keeper's SVID"),
+        (Finding.NOT_YET_VALID, "Set the clocks of both hosts."),
+        (Finding.UNKNOWN_AUTHORITY, "Refresh this host's trust bundle"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Finding) else "",
+)
+def test_an_svid_a_clock_and_a_bundle_are_named_as_such(finding: Finding, words: str) -> None:
+    failure = Failure(Cause.PEER_UNTRUSTED, "d", final=True, finding=finding)
+    assert words_for(failure).hint.startswith(words)
+
+
+def test_keepers_that_failed_alike_are_told_of_in_one_line(report: Told) -> None:
+    report.outcome(Errand.REACH, PEERS[0], failed(REFUSED))
+    report.outcome(Errand.REACH, PEERS[1], failed(STRANGER))
+    report.outcome(Errand.REACH, PEERS[2], failed(REFUSED))
+    advice = advice_of(report, Errand.REACH)
+    assert [line.partition(":")[0] for line in advice.why] == ["Keepers 1, 3", "Keeper 2"]
+    assert [line.partition(":")[0] for line in advice.what_to_do] == [
+        "Keepers 1, 3",
+        "Keeper 2",
+        "Rerun bootstrap.",
+    ]
+
+
+def test_each_cause_comes_with_its_evidence(report: Told) -> None:
+    report.outcome(Errand.REACH, PEERS[1], failed(STRANGER))
+    (why,) = advice_of(report, Errand.REACH).why
+    assert why.endswith(" (it is spiffe://spike.ist/spike/nexus)")
+
+
+def test_where_all_keepers_fail_alike_this_host_is_looked_at_first(report: Told) -> None:
+    for peer in PEERS:
+        report.outcome(Errand.REACH, peer, failed(REFUSED))
+    assert advice_of(report, Errand.REACH).why[0].startswith("All keepers failed in the same way")
+
+
+def test_after_a_delivery_that_failed_the_rerun_goes_on_with_the_same_key(
+    report: Told,
+) -> None:
+    report.outcome(Errand.DELIVER, PEERS[0], failed(REFUSED))
+    last = advice_of(report, Errand.DELIVER).what_to_do[-1]
+    assert last == "Rerun bootstrap: it goes on with the same key."
+
+
+@pytest.mark.parametrize(
+    ("errand", "line"),
+    [
+        (Errand.REACH, "Reaching keeper 1 at https://keeper1:8443... (attempt 1/5)"),
+        (Errand.DELIVER, "Sending shard to keeper 1 at https://keeper1:8443... (attempt 1/5)"),
     ],
     ids=["reach", "deliver"],
 )
 def test_an_attempt_line_says_which_attempt_of_how_many(
-    report: RunReport, step: Step, line: str
+    report: Told, errand: Errand, line: str
 ) -> None:
-    report.attempt(step, PEERS[0], 1, 5)
+    report.attempt(errand, PEERS[0], 1, 5)
     assert report.result()["log"] == [line]
 
 
-def test_the_log_keeps_the_order_in_which_things_happened(report: RunReport) -> None:
-    report.attempt(Step.REACH, PEERS[1], 1, 5)
-    report.attempt(Step.REACH, PEERS[0], 2, 5)
-    report.attempt(Step.DELIVER, PEERS[1], 1, 5)
+def test_the_log_keeps_the_order_in_which_things_happened(report: Told) -> None:
+    report.attempt(Errand.REACH, PEERS[1], 1, 5)
+    report.attempt(Errand.REACH, PEERS[0], 2, 5)
+    report.attempt(Errand.DELIVER, PEERS[1], 1, 5)
     assert report.result()["log"] == [
         "Reaching keeper 2 at https://keeper2:8443... (attempt 1/5)",
         "Reaching keeper 1 at https://keeper1:8443... (attempt 2/5)",
@@ -155,10 +255,10 @@ def test_the_log_keeps_the_order_in_which_things_happened(report: RunReport) -> 
     ]
 
 
-def test_the_log_holds_attempts_and_nothing_else(report: RunReport) -> None:
-    report.already_delivered(frozenset({1}))
-    report.outcome(Step.REACH, PEERS[1], succeeded())
-    report.outcome(Step.DELIVER, PEERS[1], failed(HUNG))
+def test_the_log_holds_attempts_and_nothing_else(report: Told) -> None:
+    report.have_their_shard(frozenset({1}))
+    report.outcome(Errand.REACH, PEERS[1], succeeded())
+    report.outcome(Errand.DELIVER, PEERS[1], failed(HUNG))
     report.nexus(NexusState.READY, "Nexus holds the root key", attempts=1, elapsed=0.1)
     report.proof_skipped("/run/spike-bootstrap", replaced=False)
     assert report.result()["log"] == []
@@ -168,24 +268,24 @@ def test_the_log_holds_attempts_and_nothing_else(report: RunReport) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "outcome", "state"),
+    ("errand", "outcome", "state"),
     [
-        (Step.REACH, succeeded(), KeeperState.REACHED),
-        (Step.REACH, failed(REFUSED), KeeperState.UNREACHABLE),
-        (Step.REACH, failed(HUNG), KeeperState.UNREACHABLE),
-        (Step.REACH, failed(STRANGER), KeeperState.REJECTED),
-        (Step.DELIVER, succeeded(), KeeperState.DELIVERED),
-        (Step.DELIVER, failed(REFUSED), KeeperState.UNREACHABLE),
-        (Step.DELIVER, failed(HUNG), KeeperState.UNKNOWN),
-        (Step.DELIVER, failed(REFUSED, sent=True), KeeperState.UNKNOWN),
-        (Step.DELIVER, failed(STRANGER), KeeperState.REJECTED),
-        (Step.DELIVER, failed(STRANGER, sent=True), KeeperState.REJECTED),
+        (Errand.REACH, succeeded(), KeeperState.REACHED),
+        (Errand.REACH, failed(REFUSED), KeeperState.UNREACHABLE),
+        (Errand.REACH, failed(HUNG), KeeperState.UNREACHABLE),
+        (Errand.REACH, failed(STRANGER), KeeperState.REJECTED),
+        (Errand.DELIVER, succeeded(), KeeperState.DELIVERED),
+        (Errand.DELIVER, failed(REFUSED), KeeperState.UNREACHABLE),
+        (Errand.DELIVER, failed(HUNG), KeeperState.UNKNOWN),
+        (Errand.DELIVER, failed(REFUSED, sent=True), KeeperState.UNKNOWN),
+        (Errand.DELIVER, failed(STRANGER), KeeperState.REJECTED),
+        (Errand.DELIVER, failed(STRANGER, sent=True), KeeperState.REJECTED),
     ],
 )
 def test_an_outcome_is_a_state(
-    report: RunReport, step: Step, outcome: Outcome, state: KeeperState
+    report: Told, errand: Errand, outcome: Outcome, state: KeeperState
 ) -> None:
-    report.outcome(step, PEERS[1], outcome)
+    report.outcome(errand, PEERS[1], outcome)
     assert [entry["state"] for entry in report.result()["keepers"]] == [
         "pending",
         state.value,
@@ -193,9 +293,9 @@ def test_an_outcome_is_a_state(
     ]
 
 
-def test_a_keepers_entry_is_of_the_step_in_which_it_ended(report: RunReport) -> None:
-    report.outcome(Step.REACH, PEERS[0], succeeded(attempts=3))
-    report.outcome(Step.DELIVER, PEERS[0], failed(HUNG, attempts=5))
+def test_a_keepers_entry_is_of_the_step_in_which_it_ended(report: Told) -> None:
+    report.outcome(Errand.REACH, PEERS[0], succeeded(attempts=3))
+    report.outcome(Errand.DELIVER, PEERS[0], failed(HUNG, attempts=5))
     entry = report.result()["keepers"][0]
     assert entry.pop("hint")
     assert entry == {
@@ -209,9 +309,9 @@ def test_a_keepers_entry_is_of_the_step_in_which_it_ended(report: RunReport) -> 
     }
 
 
-def test_a_keeper_that_needs_no_shard_is_shown_as_delivered(report: RunReport) -> None:
-    report.outcome(Step.REACH, PEERS[1], succeeded())
-    report.already_delivered(frozenset({2}))
+def test_a_keeper_that_needs_no_shard_is_shown_as_delivered(report: Told) -> None:
+    report.outcome(Errand.REACH, PEERS[1], succeeded())
+    report.have_their_shard(frozenset({2}))
     assert [entry["state"] for entry in report.result()["keepers"]] == [
         "pending",
         "delivered",
@@ -219,9 +319,9 @@ def test_a_keeper_that_needs_no_shard_is_shown_as_delivered(report: RunReport) -
     ]
 
 
-def test_failed_keepers_are_listed_and_the_first_is_named(report: RunReport) -> None:
-    report.outcome(Step.REACH, PEERS[2], failed(REFUSED))
-    report.outcome(Step.REACH, PEERS[1], failed(STRANGER))
+def test_failed_keepers_are_listed_and_the_first_is_named(report: Told) -> None:
+    report.outcome(Errand.REACH, PEERS[2], failed(REFUSED))
+    report.outcome(Errand.REACH, PEERS[1], failed(STRANGER))
     result = report.result()
     assert result["failed_keepers"] == [2, 3]
     assert result["keeper_id"] == 2
@@ -233,13 +333,13 @@ def test_failed_keepers_are_listed_and_the_first_is_named(report: RunReport) -> 
 
 def _results() -> list[dict[str, object]]:
     results = []
-    for outcome, step, phase in itertools.product(
-        (None, succeeded(), failed(REFUSED), failed(STRANGER)), Step, Phase
+    for outcome, errand, phase in itertools.product(
+        (None, succeeded(), failed(REFUSED), failed(STRANGER)), Errand, Phase
     ):
         report = RunReport(PEERS, NEXUS)
         report.phase = phase
         if outcome is not None:
-            report.outcome(step, PEERS[0], outcome)
+            report.outcome(errand, PEERS[0], outcome)
         results.append(report.result())
     return results
 
@@ -276,11 +376,12 @@ def test_a_run_that_did_nothing_says_so() -> None:
         "keepers": [],
         "nexus": {"url": None, "state": "skipped", "attempts": 0, "elapsed": 0.0, "detail": ""},
         "resumed": False,
+        "forced": None,
         "log": [],
     }
 
 
-def test_what_nexus_said_last_is_shown(report: RunReport) -> None:
+def test_what_nexus_said_last_is_shown(report: Told) -> None:
     report.nexus(NexusState.UNREACHABLE, "connection refused", attempts=1, elapsed=0.1)
     report.nexus(NexusState.READY, "Nexus holds the root key", attempts=7, elapsed=6.54321)
     assert report.result()["nexus"] == {
@@ -296,7 +397,7 @@ def test_what_nexus_said_last_is_shown(report: RunReport) -> None:
     ("replaced", "state"), [(False, "skipped"), (True, "other_key")], ids=["skipped", "replaced"]
 )
 def test_a_proof_that_is_left_out_says_where_the_key_stays(
-    report: RunReport, replaced: bool, state: str
+    report: Told, replaced: bool, state: str
 ) -> None:
     report.nexus(NexusState.NOT_READY, "Nexus has no root key yet", attempts=1, elapsed=0.25)
     report.proof_skipped("/run/spike-bootstrap", replaced=replaced)
@@ -314,37 +415,37 @@ def test_a_proof_that_is_left_out_says_where_the_key_stays(
 
 
 @pytest.mark.parametrize(
-    ("step", "outcome", "changed"),
+    ("errand", "outcome", "changed"),
     [
-        pytest.param(Step.REACH, succeeded(), False, id="reached"),
-        pytest.param(Step.REACH, failed(HUNG), False, id="hung while reaching"),
-        pytest.param(Step.DELIVER, succeeded(), True, id="delivered"),
-        pytest.param(Step.DELIVER, failed(REFUSED), False, id="refused while delivering"),
-        pytest.param(Step.DELIVER, failed(STRANGER), False, id="not a keeper while delivering"),
-        pytest.param(Step.DELIVER, failed(HUNG), True, id="sent and not answered"),
-        pytest.param(Step.DELIVER, failed(REFUSED, sent=True), True, id="sent by an earlier one"),
-        pytest.param(Step.DELIVER, failed(STRANGER, sent=True), True, id="sent and rejected"),
+        pytest.param(Errand.REACH, succeeded(), False, id="reached"),
+        pytest.param(Errand.REACH, failed(HUNG), False, id="hung while reaching"),
+        pytest.param(Errand.DELIVER, succeeded(), True, id="delivered"),
+        pytest.param(Errand.DELIVER, failed(REFUSED), False, id="refused while delivering"),
+        pytest.param(Errand.DELIVER, failed(STRANGER), False, id="not a keeper while delivering"),
+        pytest.param(Errand.DELIVER, failed(HUNG), True, id="sent and not answered"),
+        pytest.param(Errand.DELIVER, failed(REFUSED, sent=True), True, id="sent by an earlier one"),
+        pytest.param(Errand.DELIVER, failed(STRANGER, sent=True), True, id="sent and rejected"),
     ],
 )
 def test_only_a_shard_that_may_have_been_received_is_a_change(
-    report: RunReport, step: Step, outcome: Outcome, changed: bool
+    report: Told, errand: Errand, outcome: Outcome, changed: bool
 ) -> None:
-    report.outcome(step, PEERS[0], outcome)
+    report.outcome(errand, PEERS[0], outcome)
     assert report.result()["changed"] is changed
 
 
 def test_a_shard_that_was_sent_stays_a_change_whatever_the_other_keepers_do(
-    report: RunReport,
+    report: Told,
 ) -> None:
-    report.outcome(Step.DELIVER, PEERS[0], succeeded())
-    report.outcome(Step.DELIVER, PEERS[1], failed(REFUSED))
+    report.outcome(Errand.DELIVER, PEERS[0], succeeded())
+    report.outcome(Errand.DELIVER, PEERS[1], failed(REFUSED))
     assert report.result()["changed"] is True
 
 
-def test_a_result_does_not_change_afterwards(report: RunReport) -> None:
+def test_a_result_does_not_change_afterwards(report: Told) -> None:
     before = report.result()
-    report.attempt(Step.REACH, PEERS[0], 1, 5)
-    report.outcome(Step.REACH, PEERS[0], succeeded())
+    report.attempt(Errand.REACH, PEERS[0], 1, 5)
+    report.outcome(Errand.REACH, PEERS[0], succeeded())
     assert before["log"] == []
     assert before["keepers"][0]["state"] == "pending"
 
@@ -353,34 +454,61 @@ def test_a_result_does_not_change_afterwards(report: RunReport) -> None:
 
 
 def states(*values: str) -> dict[str, str]:
-    return {peer.url: value for peer, value in zip(PEERS, values)}
+    return {f"keeper {peer.id}": value for peer, value in zip(PEERS, values)}
 
 
-def test_the_diff_of_a_first_run_begins_with_pending(report: RunReport) -> None:
-    report.already_delivered(frozenset())
+def test_the_diff_of_a_first_run_begins_with_pending(report: Told) -> None:
+    report.begins(with_shard=frozenset())
     for peer in PEERS:
-        report.outcome(Step.REACH, peer, succeeded())
-    report.outcome(Step.DELIVER, PEERS[0], succeeded())
-    report.outcome(Step.DELIVER, PEERS[1], failed(HUNG))
+        report.outcome(Errand.REACH, peer, succeeded())
+    report.outcome(Errand.DELIVER, PEERS[0], succeeded())
+    report.outcome(Errand.DELIVER, PEERS[1], failed(HUNG))
     assert report.diff(would_deliver=False) == {
         "before": states("pending", "pending", "pending"),
         "after": states("delivered", "unknown", "reached"),
     }
 
 
-def test_the_diff_of_a_resumed_run_begins_with_what_was_delivered(report: RunReport) -> None:
-    report.already_delivered(frozenset({1, 3}))
+def test_the_diff_of_a_resumed_run_begins_with_what_was_delivered(report: Told) -> None:
+    report.begins(with_shard=frozenset({1, 3}))
     for peer in PEERS:
-        report.outcome(Step.REACH, peer, succeeded())
-    report.already_delivered(frozenset({1}))
+        report.outcome(Errand.REACH, peer, succeeded())
+    report.have_their_shard(frozenset({1}))
     assert report.diff(would_deliver=False) == {
         "before": states("delivered", "pending", "delivered"),
         "after": states("delivered", "reached", "reached"),
     }
 
 
-def test_the_diff_of_check_mode_ends_with_what_a_real_run_would_deliver(report: RunReport) -> None:
+def test_the_diff_of_check_mode_ends_with_what_a_real_run_would_deliver(report: Told) -> None:
     assert report.diff(would_deliver=True) == {
         "before": states("pending", "pending", "pending"),
         "after": states("delivered", "delivered", "delivered"),
     }
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [(False, "replaces the root key"), (True, "would replace the root key")],
+    ids=["run", "check"],
+)
+def test_force_is_never_quiet(report: Told, check: bool, words: str) -> None:
+    report.force_overrides("a database", check=check)
+    assert words in report.result()["forced"]
+    assert "a database" in report.result()["forced"]
+    assert report.diff(would_deliver=check)["after"]["root key"].startswith("replaced by force")
+    (warning,) = report.warnings
+    assert words in warning
+    assert "becomes unreadable" in warning
+
+
+def test_a_run_that_was_given_up_warns_of_its_shards(report: Told) -> None:
+    report.abandoned("/var/lib/spike-bootstrap/journal-abandoned-20261126T065400Z.json")
+    (warning,) = report.warnings
+    assert "journal-abandoned-20261126T065400Z.json" in warning
+    assert "Restart Nexus and every keeper" in warning
+
+
+def test_a_key_that_was_never_sent_is_given_up_without_a_warning(report: Told) -> None:
+    report.abandoned(None)
+    assert report.warnings == []

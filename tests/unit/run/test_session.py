@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils import _session
-from ansible_collections.dayzero.spike.plugins.module_utils._duration import (
+from ansible_collections.dayzero.spike.plugins.module_utils._clock import (
     Duration,
     parse_duration,
 )
@@ -23,41 +22,18 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     OutOfTime,
     Phase,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
-from ansible_collections.dayzero.spike.plugins.module_utils._session import Session, Tools
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import read_settings
+from ansible_collections.dayzero.spike.plugins.module_utils._options.settings import (
+    bootstrap_settings,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._run import session as room
+from ansible_collections.dayzero.spike.plugins.module_utils._run.report import RunReport
+from ansible_collections.dayzero.spike.plugins.module_utils._run.session import Session, Tools
 from ansible_collections.dayzero.spike.tests.support.directories import memory_directory
 from ansible_collections.dayzero.spike.tests.support.hand_clock import HandClock
+from ansible_collections.dayzero.spike.tests.support.options import options as every_option
 from ansible_collections.dayzero.spike.tests.support.spiffe_side import SLACK
 
-OPTIONS: dict[str, Any] = {
-    "keeper_peers": ["https://keeper1:8443", "https://keeper2:8443"],
-    "shamir_threshold": 2,
-    "shamir_shares": None,
-    "share_scheme": "circl-1.6.2",
-    "keeper_timeout": "30s",
-    "keeper_max_retries": 5,
-    "keeper_retry_initial_interval": "2s",
-    "keeper_retry_max_interval": "30s",
-    "timeout": "0",
-    "nexus_api_url": "https://localhost:8553",
-    "verify": True,
-    "init_verification_timeout": "30m",
-    "force": False,
-    "svid_source": "files",
-    "spiffe_endpoint_socket": None,
-    "spiffe_source_timeout": "30s",
-    "svid_cert": None,
-    "svid_key": None,
-    "svid_bundle": None,
-    "spire_agent_path": "spire-agent",
-    "federated_bundles": {},
-    "trust_root_keeper": ["spike.ist"],
-    "trust_root_nexus": ["spike.ist"],
-    "trust_root_bootstrap": ["spike.ist"],
-    "state_dir": "/var/lib/spike-bootstrap",
-    "nexus_data_dir": None,
-}
+KEEPERS = ["https://keeper1:8443", "https://keeper2:8443"]
 HALF_A_MINUTE = parse_duration("30s")
 
 # Makes a session with the options that it is given, at a time of its own.
@@ -72,19 +48,20 @@ def clock() -> HandClock:
 @pytest.fixture
 def make(clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     # Both would hold for the rest of the test process.
-    monkeypatch.setattr(_session, "forbid_core_dumps", lambda: None)
-    monkeypatch.setattr(_session, "allow_open_files", lambda: None)
+    monkeypatch.setattr(room, "forbid_core_dumps", lambda: None)
+    monkeypatch.setattr(room, "allow_open_files", lambda: None)
     with memory_directory() as memory, ExitStack() as resources:
 
         def session(*, now: Callable[[], float] = clock, **options: Any) -> Session:
-            settings = read_settings({**OPTIONS, "runtime_dir": str(memory), **options})
+            given = {"keeper_peers": KEEPERS, "svid_source": "files", "runtime_dir": str(memory)}
+            settings = bootstrap_settings(every_option(**{**given, **options}))
             tools = Tools(
                 clock=now,
                 sleep=time.sleep,
                 now=lambda: datetime.now(timezone.utc),
                 mask=lambda spelling: None,
             )
-            report = RunReport(settings.peers, settings.nexus_api_url)
+            report = RunReport(settings.keepers, settings.nexus_api_url)
             return Session(settings, tools, report, resources)
 
         yield session
@@ -125,9 +102,7 @@ def test_when_nothing_is_left_the_phase_and_the_time_are_told(
     clock.now += 60 + late
     with pytest.raises(OutOfTime) as caught:
         session.clipped(HALF_A_MINUTE)
-    assert caught.value.message == (
-        "The whole run's time (1m) was used up in phase guard. Raise timeout and rerun bootstrap."
-    )
+    assert caught.value.message == ("The time for the whole run (1m) was used up in phase guard.")
     # The phase is the one that the run is in.
     assert caught.value.phase is None
 

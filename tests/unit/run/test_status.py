@@ -18,28 +18,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils import _bootstrap, _session
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     ConfigError,
     DayZeroError,
     IdentityError,
     KeepersFailed,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._report import RunReport
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
-from ansible_collections.dayzero.spike.plugins.module_utils._session import Tools
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import (
-    Settings,
-    read_settings,
+from ansible_collections.dayzero.spike.plugins.module_utils._options.settings import (
+    BootstrapSettings,
+    StatusSettings,
+    bootstrap_settings,
+    status_settings,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._status import inspect
-from ansible_collections.dayzero.spike.plugins.module_utils._status_report import StatusReport
+from ansible_collections.dayzero.spike.plugins.module_utils._run import bootstrap, session
+from ansible_collections.dayzero.spike.plugins.module_utils._run.report import RunReport
+from ansible_collections.dayzero.spike.plugins.module_utils._run.session import Tools
+from ansible_collections.dayzero.spike.plugins.module_utils._run.status import inspect
+from ansible_collections.dayzero.spike.plugins.module_utils._run.status_report import StatusReport
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import Sandbox
+from ansible_collections.dayzero.spike.tests.support.options import options
 from ansible_collections.dayzero.spike.tests.support.snapshot import Entry, snapshot
 
 OTHER_KEY = bytes([2] * 32)
 # In memory on every Linux; where the collection itself lies is not.
 IN_MEMORY = "/dev/shm"
-ON_DISK = Path(__file__).resolve().parents[2] / "build"
+ON_DISK = Path(__file__).resolve().parents[3] / "build"
 
 
 class Host:
@@ -50,38 +53,30 @@ class Host:
         self.state_dir = directory / "state"
         self.runtime_dir = memory / "runtime"
         self.masked: set[str] = set()
-        self._options: dict[str, Any] = {
-            "keeper_peers": [keeper.url for keeper in sandbox.keepers],
-            "shamir_threshold": sandbox.threshold,
-            "shamir_shares": None,
-            "share_scheme": sandbox.scheme,
-            "keeper_timeout": "20s",
-            "keeper_max_retries": 2,
-            "keeper_retry_initial_interval": "0.1s",
-            "keeper_retry_max_interval": "1s",
-            "timeout": "0",
-            "nexus_api_url": sandbox.nexus.url,
-            "verify": True,
-            "init_verification_timeout": "10s",
-            "force": False,
-            "svid_source": "files",
-            "spiffe_endpoint_socket": None,
-            "spiffe_source_timeout": "5s",
-            "svid_cert": str(sandbox.svid_cert),
-            "svid_key": str(sandbox.svid_key),
-            "svid_bundle": str(sandbox.svid_bundle),
-            "spire_agent_path": "spire-agent",
-            "federated_bundles": {},
-            "trust_root_keeper": [sandbox.trust_domain],
-            "trust_root_nexus": [sandbox.trust_domain],
-            "trust_root_bootstrap": [sandbox.trust_domain],
-            "state_dir": str(self.state_dir),
-            "runtime_dir": str(self.runtime_dir),
-            "nexus_data_dir": None,
-        }
+        self._options = options(
+            keeper_peers=[keeper.url for keeper in sandbox.keepers],
+            shamir_threshold=sandbox.threshold,
+            share_scheme=sandbox.scheme,
+            keeper_timeout="20s",
+            keeper_max_retries=2,
+            keeper_retry_initial_interval="0.1s",
+            keeper_retry_max_interval="1s",
+            nexus_api_url=sandbox.nexus.url,
+            init_verification_timeout="10s",
+            svid_source="files",
+            spiffe_source_timeout="5s",
+            svid_cert=str(sandbox.svid_cert),
+            svid_key=str(sandbox.svid_key),
+            svid_bundle=str(sandbox.svid_bundle),
+            state_dir=str(self.state_dir),
+            runtime_dir=str(self.runtime_dir),
+        )
 
-    def settings(self, **options: Any) -> Settings:
-        return read_settings({**self._options, **options})
+    def settings(self, **changes: Any) -> BootstrapSettings:
+        return bootstrap_settings({**self._options, **changes})
+
+    def status_settings(self, **changes: Any) -> StatusSettings:
+        return status_settings({**self._options, **changes})
 
     def tools(self, step: Callable[[str], None] = lambda name: None) -> Tools:
         return Tools(
@@ -94,18 +89,18 @@ class Host:
 
     def bootstrap(self, step: Callable[[str], None] = lambda name: None, **options: Any) -> None:
         settings = self.settings(**options)
-        report = RunReport(settings.peers, settings.nexus_api_url)
-        _bootstrap.run(settings, self.tools(step), report, check=False)
+        report = RunReport(settings.keepers, settings.nexus_api_url)
+        bootstrap.run(settings, self.tools(step), report, check=False)
 
     def status(self, **options: Any) -> dict[str, Any]:
-        settings = self.settings(**options)
-        report = StatusReport(settings.peers, settings.nexus_api_url)
+        settings = self.status_settings(**options)
+        report = StatusReport(settings.keepers, settings.nexus_api_url)
         inspect(settings, self.tools(), report)
         return report.result()
 
     def refused_status(self, error: type[DayZeroError], **options: Any) -> dict[str, Any]:
-        settings = self.settings(**options)
-        report = StatusReport(settings.peers, settings.nexus_api_url)
+        settings = self.status_settings(**options)
+        report = StatusReport(settings.keepers, settings.nexus_api_url)
         with pytest.raises(error):
             inspect(settings, self.tools(), report)
         return report.result()
@@ -121,7 +116,7 @@ class Host:
 def guarded(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     # It would hold for the rest of the test process, which then could not read its own /proc/self.
     calls: list[bool] = []
-    monkeypatch.setattr(_session, "forbid_core_dumps", lambda: calls.append(True))
+    monkeypatch.setattr(session, "forbid_core_dumps", lambda: calls.append(True))
     return calls
 
 
@@ -165,7 +160,7 @@ def test_of_a_fresh_cluster_it_says_that_a_run_would_draw_a_key(host: Host) -> N
     assert states(status) == ["reached"] * 3
     assert (status["next"], status["nexus"]["state"]) == ("draw", "not_ready")
     assert status["summary"].startswith("Fresh: ")
-    assert (status["changed"], status["phase"], status["resumed"]) == (False, "done", False)
+    assert (status["changed"], status["phase"]) == (False, "done")
 
 
 def test_of_an_unfinished_run_it_says_who_lacks_a_shard(host: Host) -> None:
@@ -204,7 +199,7 @@ def test_of_a_run_whose_key_is_lost_it_says_that_a_rerun_would_be_refused(host: 
     status = host.status()
     assert not status["journal"]["pending_key"]
     assert status["next"] == "refuse"
-    assert "its root key is not in runtime_dir" in status["summary"]
+    assert "its root key is no longer in runtime_dir" in status["summary"]
 
 
 def test_a_key_of_another_run_is_not_the_unfinished_ones(host: Host) -> None:
@@ -237,7 +232,7 @@ def test_a_finished_cluster_whose_nexus_holds_another_key_would_be_refused(host:
     host.sandbox.nexus.hold(OTHER_KEY)
     status = host.status()
     assert (status["next"], status["nexus"]["state"]) == ("refuse", "other_key")
-    assert "another root key than the one that was drawn here" in status["summary"]
+    assert "another root key than the one that it proved before" in status["summary"]
 
 
 def test_a_nexus_with_a_key_and_no_journal_would_be_refused(host: Host) -> None:
@@ -247,6 +242,7 @@ def test_a_nexus_with_a_key_and_no_journal_would_be_refused(host: Host) -> None:
     assert "already holds a root key" in status["summary"]
 
 
+@pytest.mark.slow
 def test_a_nexus_that_does_not_run_is_a_finding(host: Host) -> None:
     host.sandbox.nexus.stop()
     status = host.status()
@@ -264,7 +260,7 @@ def test_other_settings_than_the_journals_would_be_refused(host: Host) -> None:
     leave_unfinished(host)
     status = host.status(shamir_threshold=3)
     assert status["next"] == "refuse"
-    assert "threshold 2 of 3 keepers" in status["summary"]
+    assert "the threshold is 3, and was 2" in status["summary"]
     assert status["journal"]["cluster"]["threshold"] == 2
 
 
@@ -279,6 +275,32 @@ def test_a_keeper_that_is_down_is_a_finding(host: Host) -> None:
     assert status["keepers"][1]["cause"] == "connection_refused"
     assert status["keepers"][1]["attempts"] == 2
     assert status["summary"].endswith("Not reached: keeper 2, see the hints.")
+
+
+def test_without_probing_keepers_none_is_contacted(host: Host) -> None:
+    host.bootstrap()
+    before = [keeper.stats.connections for keeper in host.sandbox.keepers]
+    status = host.status(probe_keepers=False)
+    assert [keeper.stats.connections for keeper in host.sandbox.keepers] == before
+    assert states(status) == ["pending"] * 3
+    assert (status["next"], status["summary"]) == (
+        "nothing",
+        "Finished: Nexus proves the root key.",
+    )
+
+
+def test_a_cluster_that_its_owners_have_changed_would_be_taken_over(host: Host) -> None:
+    host.bootstrap()
+    status = host.status(shamir_threshold=3)
+    assert status["next"] == "adopt"
+    assert status["summary"].startswith("Changed: Nexus proves the root key")
+
+
+def test_a_key_that_will_do_would_be_accepted(host: Host) -> None:
+    host.sandbox.nexus.hold(OTHER_KEY)
+    status = host.status(accept_existing=True)
+    assert status["next"] == "accept"
+    assert status["summary"].startswith("Bootstrapped elsewhere: ")
 
 
 def test_a_keeper_that_is_none_is_a_finding(host: Host) -> None:

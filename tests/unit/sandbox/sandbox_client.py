@@ -15,13 +15,15 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import (
     IssuedSvid,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import Sandbox
 
 CONTRIBUTE = "/v1/store/contribute"
 VERIFY = "/v1/bootstrap/verify"
+RECOVER = "/v1/operator/recover"
+RESTORE = "/v1/operator/restore"
 SECONDS = 5.0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import (
     Authority,
     IssuedSvid,
 )
@@ -53,7 +53,7 @@ def peer_of(svid: IssuedSvid, anchors: bytes, directory: Path) -> Any:
         client.wrap_bio(downward, upward),
         server.wrap_bio(upward, downward, server_side=True),
     ]
-    for _ in range(4):
+    for _unused in range(4):
         for end in ends:
             with contextlib.suppress(ssl.SSLWantReadError):
                 end.do_handshake()
@@ -138,7 +138,7 @@ def test_a_written_key_is_the_owners_alone_also_over_an_older_file(
     (tmp_path / "svid.key").write_text("older")
     (tmp_path / "svid.key").chmod(0o644)
     svid = authority.issue(ID)
-    _, key_path = authority.write(tmp_path, "svid", svid)
+    _unused, key_path = authority.write(tmp_path, "svid", svid)
     assert key_path.stat().st_mode & 0o777 == 0o600
     assert load_pem_private_key(key_path.read_bytes(), None)
 

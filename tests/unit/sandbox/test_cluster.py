@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import os
 import secrets
 import threading
@@ -18,9 +19,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import Sandbox
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import CIRCL_1_6_2, split
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import CIRCL_1_6_2, split
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import Sandbox
 from ansible_collections.dayzero.spike.tests.unit.sandbox.sandbox_client import (
+    RECOVER,
+    RESTORE,
     VERIFY,
     SandboxClient,
     connect,
@@ -166,15 +169,79 @@ def test_a_restarted_nexus_that_gets_another_key_cannot_read_its_data(
 def test_a_fault_of_nexus_is_met_on_its_route(make: Callable[..., Sandbox]) -> None:
     sandbox = make(faults={"nexus": {"status": 502, "failures": 1}})
     sandbox.nexus.hold(KEY)
-    assert [verify(sandbox, KEY)[0] for _ in range(2)] == [502, 200]
+    assert [verify(sandbox, KEY)[0] for _unused in range(2)] == [502, 200]
     assert sandbox.nexus.stats.verify_requests == 2
 
 
 def test_another_identity_is_unauthorized_at_nexus(make: Callable[..., Sandbox]) -> None:
     sandbox = make()
+    sandbox.nexus.hold(KEY)
     pilot = sandbox.authority.issue("spiffe://spike.ist/spike/pilot/role/recover")
     answer = SandboxClient(sandbox, pilot).post(sandbox.nexus.url, {}, VERIFY)
-    assert answer == (401, {"err": "access_unauthorized"})
+    assert answer == (401, {"hash": "", "err": "access_unauthorized"})
+
+
+def operator(sandbox: Sandbox, what: str) -> SandboxClient:
+    """A client of its own that recovers or restores, with nothing of the product in between."""
+    svid = sandbox.authority.issue(f"spiffe://spike.ist/spike/pilot/role/{what}")
+    return SandboxClient(sandbox, svid)
+
+
+def test_what_is_recovered_restores_a_cluster_that_has_lost_everything(
+    make: Callable[..., Sandbox],
+) -> None:
+    sandbox = make()
+    sandbox.nexus.hold(KEY)
+    status, answer = operator(sandbox, "recover").post(sandbox.nexus.url, {}, RECOVER)
+    assert status == 200
+    sandbox.nexus.restart()
+    restoring = operator(sandbox, "restore")
+    for number in (3, 1):
+        body = {"id": number, "shard": answer["shards"][str(number)]}
+        status, progress = restoring.post(sandbox.nexus.url, body, RESTORE)
+    assert (status, progress["restored"]) == (200, True)
+    assert verify(sandbox, KEY)[0] == 200
+    assert wait_until(lambda: None not in [keeper.shard for keeper in sandbox.keepers])
+
+
+def test_a_wrong_index_leaves_nexus_live_on_a_key_that_nobody_had(
+    make: Callable[..., Sandbox],
+) -> None:
+    sandbox = make()
+    sandbox.nexus.hold(KEY)
+    _unused, answer = operator(sandbox, "recover").post(sandbox.nexus.url, {}, RECOVER)
+    sandbox.nexus.restart()
+    restoring = operator(sandbox, "restore")
+    for number, sent in ((1, 1), (2, 9)):
+        body = {"id": sent, "shard": answer["shards"][str(number)]}
+        status, progress = restoring.post(sandbox.nexus.url, body, RESTORE)
+    assert (status, progress) == (200, {"collected": 2, "remaining": 0, "restored": True})
+    assert verify(sandbox, KEY)[0] == 500
+    assert sandbox.nexus.data_unreadable
+
+
+def test_a_set_that_makes_no_key_ends_nexus(make: Callable[..., Sandbox]) -> None:
+    sandbox = make()
+    restoring = operator(sandbox, "restore")
+    restoring.post(sandbox.nexus.url, {"id": 0, "shard": [1] * 32}, RESTORE)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        restoring.post(sandbox.nexus.url, {"id": 1, "shard": [1] * 32}, RESTORE)
+
+    def refused() -> bool:
+        try:
+            connect(sandbox.nexus.url).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    assert wait_until(refused)
+
+
+def wait_until(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 5
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return holds()
 
 
 def test_keepers_and_nexus_may_be_in_trust_domains_of_their_own(
@@ -203,7 +270,8 @@ def test_the_bootstrap_identity_is_private_to_its_user(make: Callable[..., Sandb
 def test_the_servers_keys_are_in_no_file(make: Callable[..., Sandbox]) -> None:
     sandbox = make(faults={1: {"expired": True}})
     keys = [path for path in sandbox.directory.rglob("*") if b"PRIVATE" in read(path)]
-    assert keys == [sandbox.svid_key]
+    clients = (sandbox.svid_key, sandbox.recover_svid[1], sandbox.restore_svid[1])
+    assert sorted(keys) == sorted(clients)
 
 
 def read(path: Path) -> bytes:

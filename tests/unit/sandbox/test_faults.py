@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.faults import (
     Fault,
     Kind,
     When,
@@ -21,6 +21,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults imp
 FLAGS = [
     "refuse",
     "blackhole",
+    "reset",
     "stall_tls",
     "plain_http",
     "untrusted",
@@ -30,6 +31,7 @@ FLAGS = [
     "garbage",
     "bad_json",
     "accept_empty",
+    "other_key",
     "huge_body",
 ]
 
@@ -88,7 +90,7 @@ def test_what_is_not_a_fault_is_refused_with_its_place(fields: Any, problem: str
 
 
 def test_every_kind_can_be_asked_for() -> None:
-    assert {fault.kind for _, fault in ACCEPTED} == set(Kind)
+    assert {fault.kind for _unused, fault in ACCEPTED} == set(Kind)
 
 
 def test_keepers_are_named_by_number_or_text() -> None:
@@ -112,6 +114,7 @@ def test_keepers_are_named_by_number_or_text() -> None:
             {"nexus": {"accept_empty": True}},
             "faults[nexus]: when and accept_empty are about keepers",
         ),
+        ({2: {"other_key": True}}, "faults[2]: other_key is about nexus"),
         (["refuse"], "faults: they are a mapping such as {2: {refuse: true}}"),
     ],
     ids=str,

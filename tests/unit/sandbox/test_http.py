@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._http import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.http import (
     BadRequestError,
     Request,
     RequestReader,

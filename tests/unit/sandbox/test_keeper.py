@@ -10,10 +10,10 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._faults import Step
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._http import Request
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._keeper import Keeper
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._stats import Stats
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.faults import Step
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.http import Request
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.keeper import Keeper
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.stats import Stats
 
 PATH = "/v1/store/contribute"
 SHARD = list(range(1, 33))

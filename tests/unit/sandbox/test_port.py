@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._port import Port, PortState
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.port import Port, PortState
 
 HANGS_SECONDS = 0.3
 
@@ -62,7 +62,7 @@ def test_a_connection_that_hangs_is_accepted_once_the_port_listens(port: Port) -
         # The kernel sends the first segment again after one second.
         client.settimeout(5)
         port.socket.settimeout(5)
-        accepted, _ = port.socket.accept()
+        accepted, _unused = port.socket.accept()
         accepted.close()
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._process import ProcessId
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.process import ProcessId
 
 IGNORES_TERM = (
     "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"

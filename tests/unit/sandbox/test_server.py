@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import (
     Sandbox,
     SandboxKeeper,
 )
@@ -279,14 +279,14 @@ def test_failures_counts_requests_for_a_fault_on_requests(
 ) -> None:
     keeper.inject({"status": 503, "failures": 2})
     with client.connection(keeper.url) as connection:
-        assert [post(connection, {})[0] for _ in range(4)] == [503, 503, 400, 400]
+        assert [post(connection, {})[0] for _unused in range(4)] == [503, 503, 400, 400]
 
 
 def test_failures_counts_connections_for_a_fault_on_connections(
     client: SandboxClient, keeper: SandboxKeeper
 ) -> None:
     keeper.inject({"expired": True, "failures": 2})
-    for _ in range(2):
+    for _unused in range(2):
         with pytest.raises(ssl.SSLCertVerificationError):
             client.post(keeper.url, {})
     assert_healthy(client, keeper)

@@ -12,10 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import IdentityError, Phase
-from ansible_collections.dayzero.spike.plugins.module_utils._identity_files import read_files
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
-from ansible_collections.dayzero.spike.plugins.module_utils._svid import certificates_from_pem
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    RERUN,
+    IdentityError,
+    Phase,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._naming import Naming
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.from_files import read_files
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.svid import (
+    certificates_from_pem,
+)
 from cryptography.hazmat.primitives import serialization
 
 BOOTSTRAP = "spiffe://spike.ist/spike/bootstrap"
@@ -39,6 +46,7 @@ def options(tmp_path: Path) -> dict[str, Any]:
         "svid_key": str(key),
         "svid_bundle": str(bundle),
         "federated_bundles": {},
+        "needed": {"spike.ist"},
     }
 
 
@@ -49,7 +57,8 @@ def refusal(options: dict[str, Any]) -> IdentityError:
     assert error.phase is Phase.IDENTITY
     assert error.message.startswith(f"{error.option}: ")
     assert "\n" not in error.message
-    assert "PRIVATE KEY" not in error.message
+    assert "PRIVATE KEY" not in str(error.advice)
+    assert error.advice.what_to_do[-1] == RERUN
     return error
 
 
@@ -76,6 +85,7 @@ def test_other_trust_domains_bring_their_own_bundles(
     path = tmp_path / "other.pem"
     path.write_bytes(other.bundle_pem() + AUTHORITY.bundle_pem())
     options["federated_bundles"] = {"other.org": str(path)}
+    options["needed"] = {"other.org"}
     (identity,) = read_files(**options).identities
     assert sorted(identity.bundles) == ["other.org", "spike.ist"]
     assert len(identity.bundles["other.org"]) == 2
@@ -89,7 +99,10 @@ def test_each_of_the_three_files_is_needed(
     options[option] = value
     error = refusal(options)
     assert error.option == option
-    assert "svid_source files needs it" in error.message
+    assert error.message == (
+        f"{option}: it is needed where svid_source is files;"
+        " give svid_cert, svid_key and svid_bundle"
+    )
 
 
 def missing(path: Path) -> None:
@@ -230,6 +243,7 @@ def test_a_key_that_does_not_match_names_both_files(options: dict[str, Any]) -> 
 
 def test_a_federated_bundle_that_is_missing_names_its_file(options: dict[str, Any]) -> None:
     options["federated_bundles"] = {"other.org": "/nonexistent/other.pem"}
+    options["needed"] = {"spike.ist", "other.org"}
     error = refusal(options)
     assert error.option == "federated_bundles"
     assert "/nonexistent/other.pem: No such file or directory" in error.message
@@ -239,4 +253,50 @@ def test_the_own_trust_domain_is_not_a_federated_one(options: dict[str, Any]) ->
     options["federated_bundles"] = {"spike.ist": options["svid_bundle"]}
     error = refusal(options)
     assert error.option == "federated_bundles"
-    assert "its bundle belongs in svid_bundle" in error.message
+    assert error.message.endswith("; give its bundle in svid_bundle instead")
+
+
+@pytest.mark.parametrize("content", [None, b"", SVID.key_pem], ids=["missing", "empty", "a key"])
+def test_a_federated_bundle_that_is_not_needed_is_not_read(
+    options: dict[str, Any], tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "other.pem"
+    if content is not None:
+        path.write_bytes(content)
+    options["federated_bundles"] = {"other.org": str(path)}
+    (identity,) = read_files(**options).identities
+    assert list(identity.bundles) == ["spike.ist"]
+
+
+@pytest.mark.parametrize("content", [b"", SVID.key_pem], ids=["empty", "a key"])
+def test_a_federated_bundle_that_is_needed_and_broken_is_refused(
+    options: dict[str, Any], tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "other.pem"
+    path.write_bytes(content)
+    options["federated_bundles"] = {"other.org": str(path)}
+    options["needed"] = {"other.org"}
+    error = refusal(options)
+    assert error.message == (
+        f"federated_bundles: {path}: it holds no PEM certificate;"
+        " give the trust bundle of other.org, in PEM"
+    )
+
+
+def test_the_bundle_of_the_own_trust_domain_is_read_whether_it_is_needed_or_not(
+    options: dict[str, Any],
+) -> None:
+    options["needed"] = {"other.org"}
+    Path(options["svid_bundle"]).write_bytes(b"")
+    assert refusal(options).option == "svid_bundle"
+
+
+def test_a_refusal_speaks_to_the_reader_of_an_inventory_in_the_names_of_the_role(
+    options: dict[str, Any],
+) -> None:
+    options["svid_key"] = None
+    advice = refusal(options).advice.spelt(Naming.VARIABLES)
+    assert advice.msg == (
+        "spike_bootstrap_svid_key: it is needed where spike_bootstrap_svid_source is files; give"
+        " spike_bootstrap_svid_cert, spike_bootstrap_svid_key and spike_bootstrap_svid_bundle"
+    )

@@ -11,28 +11,28 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._duration import (
+from ansible_collections.dayzero.spike.plugins.module_utils._clock import (
     Duration,
     parse_duration,
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import IdentityError
-from ansible_collections.dayzero.spike.plugins.module_utils._identity_spire_agent import (
-    fetch_with_spire_agent,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import (
     Authority,
     IssuedSvid,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.from_spire_agent import (
+    fetch_with_spire_agent,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
     BOOTSTRAP_PATH,
     IdRule,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.svid import (
     Offer,
     certificates_from_pem,
 )
@@ -44,6 +44,7 @@ from ansible_collections.dayzero.spike.tests.support.interpreter import (
 BOOTSTRAP = "spiffe://spike.ist/spike/bootstrap"
 AUTHORITY = Authority("spike.ist")
 RULE = IdRule(BOOTSTRAP_PATH, ("spike.ist",))
+NEEDED = frozenset({"spike.ist"})
 # What a fetch may take beyond its timeout, on a machine that does other things as well.
 SLACK = 1.0
 
@@ -55,18 +56,18 @@ ARGUMENTS = """#!/bin/sh
 
 FETCH = """
     import sys
-    from ansible_collections.dayzero.spike.plugins.module_utils._duration import parse_duration
-    from ansible_collections.dayzero.spike.plugins.module_utils._identity_spire_agent import (
+    from ansible_collections.dayzero.spike.plugins.module_utils._clock import parse_duration
+    from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.from_spire_agent import (
         fetch_with_spire_agent,
     )
-    from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+    from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
         BOOTSTRAP_PATH,
         IdRule,
     )
 
     program, socket, runtime = sys.argv[1:]
     rule = IdRule(BOOTSTRAP_PATH, ("spike.ist",))
-    fetch_with_spire_agent(program, socket, parse_duration("60s"), runtime, rule)
+    fetch_with_spire_agent(program, socket, parse_duration("60s"), runtime, rule, {"spike.ist"})
 """
 
 
@@ -88,19 +89,47 @@ class Host:
         (self.files / f"bundle.{number}.pem").write_bytes(authority.bundle_pem())
         self.install(f'cp {self.files}/* "$9"')
 
-    def fetch(self, timeout: str = "20s", program: str | None = None) -> Offer:
-        duration = parse_duration(timeout)
+    def federate(self, content: bytes, *, announced: str | None) -> None:
+        """Hand out a federated bundle too, beside all SVIDs, and say whose it is."""
+        for number in range(len(list(self.files.glob("svid.*.pem")))):
+            (self.files / f"federated_bundle.{number}.0.pem").write_bytes(content)
+        script = f'cp {self.files}/* "$9"'
+        if announced is not None:
+            script += (
+                f'; for bundle in "$9"/federated_bundle.*.pem; do echo "Writing federated bundle #0'
+                f' for trust domain {announced} to file $bundle."; done'
+            )
+        self.install(script)
+
+    def fetch(
+        self,
+        timeout: str = "20s",
+        program: str | None = None,
+        needed: Collection[str] = NEEDED,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Offer:
         return fetch_with_spire_agent(
-            program or str(self.program), str(self.socket), duration, str(self.runtime), RULE
+            program or str(self.program),
+            str(self.socket),
+            parse_duration(timeout),
+            str(self.runtime),
+            RULE,
+            needed,
+            stopped,
         )
 
-    def refusal(self, timeout: str = "20s", program: str | None = None) -> IdentityError:
+    def refusal(
+        self,
+        timeout: str = "20s",
+        program: str | None = None,
+        needed: Collection[str] = NEEDED,
+    ) -> IdentityError:
         with pytest.raises(IdentityError) as caught:
-            self.fetch(timeout, program)
+            self.fetch(timeout, program, needed)
         error = caught.value
         assert error.message.startswith(f"{error.option}: ")
         assert "\n" not in error.message
-        assert "PRIVATE KEY" not in error.message
+        assert "PRIVATE KEY" not in str(error.advice)
         assert list(self.runtime.iterdir()) == []
         return error
 
@@ -151,11 +180,7 @@ def test_a_federated_bundle_belongs_to_the_domain_that_the_command_names(host: H
     host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
     # The root of an upstream authority names no trust domain, or another one.
     upstream = Authority("upstream.example")
-    (host.files / "federated_bundle.0.0.pem").write_bytes(upstream.bundle_pem())
-    host.install(
-        f'cp {host.files}/* "$9"; echo "Writing federated bundle #0 for trust domain'
-        ' spiffe://other.org to file $9/federated_bundle.0.0.pem."'
-    )
+    host.federate(upstream.bundle_pem(), announced="spiffe://other.org")
     (identity,) = host.fetch().identities
     assert identity.bundles["other.org"] == certificates_from_pem(upstream.bundle_pem())
     assert sorted(identity.bundles) == ["other.org", "spike.ist"]
@@ -166,9 +191,103 @@ def test_a_federated_bundle_that_nobody_names_belongs_to_the_domain_in_its_certi
 ) -> None:
     host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
     other = Authority("other.org")
-    (host.files / "federated_bundle.0.0.pem").write_bytes(other.bundle_pem())
+    host.federate(other.bundle_pem(), announced=None)
     (identity,) = host.fetch().identities
     assert identity.bundles["other.org"] == certificates_from_pem(other.bundle_pem())
+
+
+def cut_short(pem: bytes) -> bytes:
+    return pem[:-30]
+
+
+BROKEN_BUNDLES = [
+    pytest.param(b"", id="empty"),
+    pytest.param(cut_short(Authority("other.org").bundle_pem()), id="cut short"),
+]
+
+
+@pytest.mark.parametrize("content", BROKEN_BUNDLES)
+@pytest.mark.parametrize("announced", ["other.org", "spiffe://other.org", "spiffe://No.Domain"])
+def test_a_broken_federated_bundle_that_is_not_needed_is_passed_over(
+    host: Host, content: bytes, announced: str
+) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    host.federate(content, announced=announced)
+    offer = host.fetch()
+    (identity,) = offer.identities
+    assert list(identity.bundles) == ["spike.ist"]
+    assert offer.broken == ""
+
+
+@pytest.mark.parametrize("content", BROKEN_BUNDLES)
+@pytest.mark.parametrize("announced", ["other.org", "spiffe://other.org"])
+def test_a_broken_federated_bundle_that_is_needed_is_refused(
+    host: Host, content: bytes, announced: str
+) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    host.federate(content, announced=announced)
+    error = host.refusal(needed={"spike.ist", "other.org"})
+    assert "federated_bundle.0.0.pem: it holds no PEM certificate" in error.message
+    assert error.code == "spiffe_failed_to_extract_x509_svid"
+
+
+def test_a_broken_federated_bundle_that_nobody_names_may_be_needed_and_is_refused(
+    host: Host,
+) -> None:
+    host.hand_out(0, AUTHORITY.issue(BOOTSTRAP), AUTHORITY)
+    host.federate(b"", announced=None)
+    assert "federated_bundle.0.0.pem: it holds no PEM certificate" in host.refusal().message
+
+
+def no_key(files: Path, number: int) -> None:
+    (files / f"svid.{number}.key").unlink()
+
+
+def garbage_key(files: Path, number: int) -> None:
+    text = b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+    (files / f"svid.{number}.key").write_bytes(text)
+
+
+def key_of_another(files: Path, number: int) -> None:
+    (files / f"svid.{number}.key").write_bytes(AUTHORITY.issue(BOOTSTRAP).key_pem)
+
+
+def empty_chain(files: Path, number: int) -> None:
+    (files / f"svid.{number}.pem").write_bytes(b"")
+
+
+def no_bundle(files: Path, number: int) -> None:
+    (files / f"bundle.{number}.pem").unlink()
+
+
+def empty_bundle(files: Path, number: int) -> None:
+    (files / f"bundle.{number}.pem").write_bytes(b"")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "between", "last"])
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (no_key, "a file is missing: No such file or directory"),
+        (garbage_key, "its private key cannot be read"),
+        (key_of_another, "its private key does not match the certificate"),
+        (empty_chain, "svid.{}.pem: it holds no PEM certificate"),
+        (no_bundle, "a file is missing: No such file or directory"),
+        (empty_bundle, "bundle.{}.pem: it holds no PEM certificate"),
+    ],
+)
+def test_a_broken_svid_is_passed_over_with_the_reason(
+    host: Host, spoil: Callable[[Path, int], None], problem: str, place: int
+) -> None:
+    ids = [f"spiffe://spike.ist/{name}" for name in ("a", "b", "c")]
+    for number, spiffe_id in enumerate(ids):
+        host.hand_out(number, AUTHORITY.issue(spiffe_id), AUTHORITY)
+    spoil(host.files, place)
+    offer = host.fetch()
+    good = [spiffe_id for number, spiffe_id in enumerate(ids) if number != place]
+    assert [str(identity.spiffe_id) for identity in offer.identities] == good
+    assert offer.broken == problem.format(place)
+    assert list(host.runtime.iterdir()) == []
 
 
 @pytest.mark.timing
@@ -186,12 +305,33 @@ def test_a_command_that_never_ends_is_killed_with_its_children(host: Host) -> No
         error = host.refusal("0.5s")
         assert 0.4 < time.monotonic() - started < 0.5 + SLACK
         os.close(writer)
-        readable, _, _ = select.select([reader], [], [], 5)
+        readable, _unused, _unused = select.select([reader], [], [], 5)
         assert readable, "a process of the command is still alive"
         assert os.read(reader, 1) == b""
     finally:
         os.close(reader)
     assert "within 0.5s" in error.message
+
+
+def test_a_run_that_ends_takes_the_command_and_its_files_with_it(host: Host) -> None:
+    ready = host.files.parent / "ready"
+    os.mkfifo(ready)
+    host.install(f'touch "$9"/svid.0.key; echo "$$" > {ready}; exec sleep 60')
+    reader = os.open(ready, os.O_RDONLY | os.O_NONBLOCK)
+
+    def fetches() -> bool:
+        # The run ends as soon as the command has begun to write.
+        return bool(select.select([reader], [], [], 0)[0])
+
+    try:
+        with pytest.raises(IdentityError):
+            host.fetch(stopped=fetches)
+        command = int(os.read(reader, 4096))
+    finally:
+        os.close(reader)
+    with pytest.raises(ProcessLookupError):
+        os.kill(command, 0)
+    assert list(host.runtime.iterdir()) == []
 
 
 def test_the_key_that_a_killed_run_left_is_gone_after_the_next(host: Host) -> None:
@@ -227,7 +367,7 @@ def test_the_command_is_told_a_time_and_not_our_words_for_it(host: Host) -> None
     clipped = Duration(2.5, "the whole run's 5s")
     with pytest.raises(IdentityError, match=r"time 2\.500000000s"):
         fetch_with_spire_agent(
-            str(host.program), str(host.socket), clipped, str(host.runtime), RULE
+            str(host.program), str(host.socket), clipped, str(host.runtime), RULE, NEEDED
         )
 
 
@@ -326,5 +466,5 @@ def test_a_runtime_directory_that_is_not_there_is_named(host: Host) -> None:
     missing = host.runtime / "missing"
     with pytest.raises(IdentityError, match=f"^runtime_dir: {missing}: .*No such file"):
         fetch_with_spire_agent(
-            str(host.program), str(host.socket), parse_duration("5s"), str(missing), RULE
+            str(host.program), str(host.socket), parse_duration("5s"), str(missing), RULE, NEEDED
         )

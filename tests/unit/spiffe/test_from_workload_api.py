@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import socket
 import sys
@@ -15,19 +16,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._duration import parse_duration
+from ansible_collections.dayzero.spike.plugins.module_utils._clock import parse_duration
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import IdentityError
-from ansible_collections.dayzero.spike.plugins.module_utils._identity_workload_api import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.from_workload_api import (
     DEFAULT_SOCKET,
     fetch_from_workload_api,
     socket_path,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
     BOOTSTRAP_PATH,
     IdRule,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.svid import (
     Offer,
     certificates_from_pem,
 )
@@ -37,6 +38,7 @@ pytest.importorskip("spiffe", reason="the Python package spiffe is not installed
 from ansible_collections.dayzero.spike.tests.support.workload_api import (
     Fault,
     Grant,
+    Part,
     WorkloadApi,
 )
 
@@ -126,6 +128,73 @@ def test_an_answer_without_a_readable_svid_is_refused(fault: Fault) -> None:
         error = refusal(agent.path)
     assert "gave no SVID that the Python package spiffe can read" in error.message
     assert error.code == "spiffe_failed_to_extract_x509_svid"
+
+
+@pytest.mark.parametrize("part", Part, ids=lambda part: part.value)
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "between", "last"])
+def test_an_svid_that_cannot_be_read_is_passed_over_with_the_reason(part: Part, place: int) -> None:
+    ids = [f"spiffe://spike.ist/{name}" for name in ("a", "b", "c")]
+    grants = [
+        Grant(AUTHORITY.issue(spiffe_id), AUTHORITY, part if number == place else None)
+        for number, spiffe_id in enumerate(ids)
+    ]
+    with WorkloadApi(grants) as agent:
+        offer = fetch(agent.path)
+    good = [spiffe_id for number, spiffe_id in enumerate(ids) if number != place]
+    assert [str(identity.spiffe_id) for identity in offer.identities] == good
+    assert offer.broken.startswith("the package spiffe cannot read it (")
+    for identity in offer.identities:
+        assert identity.bundles["spike.ist"] == certificates_from_pem(AUTHORITY.bundle_pem())
+
+
+def test_an_svid_with_the_key_of_another_is_passed_over_with_the_reason() -> None:
+    svid, other = AUTHORITY.issue(BOOTSTRAP), AUTHORITY.issue("spiffe://spike.ist/web")
+    mixed = dataclasses.replace(other, key_pem=svid.key_pem)
+    with WorkloadApi([Grant(mixed, AUTHORITY), Grant(svid, AUTHORITY)]) as agent:
+        offer = fetch(agent.path)
+    assert [str(identity.spiffe_id) for identity in offer.identities] == [BOOTSTRAP]
+    assert offer.broken != ""
+
+
+@pytest.mark.parametrize("part", Part, ids=lambda part: part.value)
+def test_an_svid_that_cannot_be_read_and_has_no_other_beside_it_is_refused(part: Part) -> None:
+    with WorkloadApi([Grant(AUTHORITY.issue(BOOTSTRAP), AUTHORITY, part)]) as agent:
+        error = refusal(agent.path)
+    assert error.option == "svid_source"
+    assert error.code == "spiffe_failed_to_extract_x509_svid"
+
+
+@pytest.mark.parametrize("content", [b"", b"no bundle"], ids=["empty", "garbage"])
+def test_a_federated_bundle_that_cannot_be_read_is_passed_over(content: bytes) -> None:
+    good = Authority("good.org")
+    grants = [Grant(AUTHORITY.issue(BOOTSTRAP), AUTHORITY)]
+    with WorkloadApi(grants, federated={"broken.org": content, "good.org": good}) as agent:
+        offer = fetch(agent.path)
+    (identity,) = offer.identities
+    assert identity.bundles == {
+        "spike.ist": certificates_from_pem(AUTHORITY.bundle_pem()),
+        "good.org": certificates_from_pem(good.bundle_pem()),
+    }
+    assert offer.broken == ""
+
+
+def test_a_broken_svid_beside_an_empty_federated_bundle_keeps_no_good_one_back() -> None:
+    web = AUTHORITY.issue("spiffe://spike.ist/web")
+    grants = [Grant(web, AUTHORITY, Part.KEY), Grant(AUTHORITY.issue(BOOTSTRAP), AUTHORITY)]
+    with WorkloadApi(grants, federated={"other.org": b""}) as agent:
+        offer = fetch(agent.path)
+    assert [str(identity.spiffe_id) for identity in offer.identities] == [BOOTSTRAP]
+    assert list(offer.identities[0].bundles) == ["spike.ist"]
+
+
+def test_where_the_package_hides_its_stub_a_broken_answer_is_refused_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "spiffe._proto", None)
+    broken = Grant(AUTHORITY.issue("spiffe://spike.ist/web"), AUTHORITY, Part.KEY)
+    with WorkloadApi([broken, Grant(AUTHORITY.issue(BOOTSTRAP), AUTHORITY)]) as agent:
+        error = refusal(agent.path)
+    assert "gave no SVID that the Python package spiffe can read" in error.message
 
 
 def workload_threads() -> list[threading.Thread]:

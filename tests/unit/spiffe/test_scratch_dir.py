@@ -11,7 +11,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._scratch_dir import scratch_directory
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.scratch_dir import (
+    scratch_directory,
+)
 from ansible_collections.dayzero.spike.tests.support.interpreter import (
     PATIENCE_SECONDS,
     said,
@@ -23,7 +25,7 @@ PREFIX = "svid-"
 OWNER = """
     import sys
     from pathlib import Path
-    from ansible_collections.dayzero.spike.plugins.module_utils._scratch_dir import (
+    from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.scratch_dir import (
         scratch_directory,
     )
 

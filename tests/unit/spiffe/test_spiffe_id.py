@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
     BOOTSTRAP_PATH,
     KEEPER_PATH,
     NEXUS_PATH,

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import SpiffeId
-from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import SpiffeId
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.svid import (
     authority_trust_domain,
     build_identity,
     certificates_from_pem,
@@ -21,6 +21,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._svid import (
     check_key,
     leaf_spiffe_id,
     private_key_from_pem,
+    validity,
 )
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -280,6 +281,11 @@ def test_a_certificate_is_valid_between_its_dates(now: datetime, problem: str | 
             check_dates([ONE_HOUR_FROM_2026], now)
 
 
+def test_the_dates_of_a_certificate_have_their_zone() -> None:
+    begins = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    assert validity(ONE_HOUR_FROM_2026) == (begins, begins + timedelta(hours=1))
+
+
 def test_the_dates_of_intermediates_count_too() -> None:
     (leaf,) = certificates_from_pem(SVID.chain_pem)
     with pytest.raises(ValueError, match=r"^intermediate certificate 1 expired at"):
@@ -330,3 +336,5 @@ def test_an_authority_may_name_no_trust_domain() -> None:
     assert authority_trust_domain(certificates_from_pem(AUTHORITY.bundle_pem())[0]) == "spike.ist"
     assert authority_trust_domain(certificate_with()) is None
     assert authority_trust_domain(certificate_with(uris=["https://spike.ist"])) is None
+    two = certificate_with(uris=["spiffe://spike.ist", "spiffe://other.org"])
+    assert authority_trust_domain(two) is None

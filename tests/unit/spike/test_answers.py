@@ -7,14 +7,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._answers import (
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, Failure
+from ansible_collections.dayzero.spike.plugins.module_utils._net.transport import Answer
+from ansible_collections.dayzero.spike.plugins.module_utils._spike.answers import (
     api_error,
     json_object,
     refusal,
     status_failure,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, Failure
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import Answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

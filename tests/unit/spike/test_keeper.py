@@ -9,16 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, Failure
-from ansible_collections.dayzero.spike.plugins.module_utils._keeper import deliver, reach
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import (
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    Cause,
+    Failure,
+    Finding,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._net.transport import Transport
+from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Keeper
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import (
     Sandbox,
     SandboxKeeper,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._settings import Peer as Keeper
-from ansible_collections.dayzero.spike.plugins.module_utils._svid import Identity
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import Transport
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.svid import Identity
+from ansible_collections.dayzero.spike.plugins.module_utils._spike.keeper import deliver, reach
 from ansible_collections.dayzero.spike.tests.support.loopback_peer import (
     Conversation,
     Peer,
@@ -247,35 +251,40 @@ def test_a_keeper_holds_the_last_shard_that_it_was_given(
 
 
 @pytest.mark.parametrize(
-    ("fault", "cause", "final"),
+    ("fault", "cause", "final", "finding"),
     [
-        ({"refuse": True}, Cause.CONNECTION_REFUSED, False),
-        ({"blackhole": True}, Cause.CONNECT_TIMEOUT, False),
-        ({"stall_tls": True}, Cause.TLS_TIMEOUT, False),
-        ({"plain_http": True}, Cause.TLS, False),
-        ({"wrong_identity": f"spiffe://{DOMAIN}/spike/nexus"}, Cause.PEER_IDENTITY, True),
-        ({"untrusted": True}, Cause.PEER_UNTRUSTED, True),
-        ({"expired": True}, Cause.PEER_UNTRUSTED, True),
-        ({"refuse_identity": True}, Cause.IDENTITY_REFUSED, True),
-        ({"status": 503}, Cause.HTTP_STATUS, False),
-        ({"status": 404}, Cause.HTTP_STATUS, True),
-        ({"redirect": "https://127.0.0.1:1/"}, Cause.HTTP_STATUS, True),
-        ({"accept_empty": True}, Cause.HTTP_STATUS, True),
-        ({"close": True}, Cause.BAD_RESPONSE, False),
-        ({"garbage": True}, Cause.BAD_RESPONSE, False),
-        ({"bad_json": True}, Cause.HTTP_STATUS, True),
-        ({"drip": True}, Cause.RESPONSE_TIMEOUT, False),
-        ({"huge_body": True}, Cause.BAD_RESPONSE, False),
-        ({"delay": 60}, Cause.RESPONSE_TIMEOUT, False),
+        ({"refuse": True}, Cause.CONNECTION_REFUSED, False, Finding.PORT_REFUSES),
+        ({"blackhole": True}, Cause.CONNECT_TIMEOUT, False, None),
+        ({"stall_tls": True}, Cause.TLS_TIMEOUT, False, None),
+        ({"plain_http": True}, Cause.TLS, False, None),
+        ({"wrong_identity": f"spiffe://{DOMAIN}/spike/nexus"}, Cause.PEER_IDENTITY, True, None),
+        ({"untrusted": True}, Cause.PEER_UNTRUSTED, True, Finding.UNKNOWN_AUTHORITY),
+        ({"expired": True}, Cause.PEER_UNTRUSTED, True, Finding.EXPIRED),
+        ({"refuse_identity": True}, Cause.IDENTITY_REFUSED, True, None),
+        ({"status": 503}, Cause.HTTP_STATUS, False, None),
+        ({"status": 404}, Cause.HTTP_STATUS, True, None),
+        ({"redirect": "https://127.0.0.1:1/"}, Cause.HTTP_STATUS, True, None),
+        ({"accept_empty": True}, Cause.HTTP_STATUS, True, None),
+        ({"close": True}, Cause.BAD_RESPONSE, False, None),
+        ({"garbage": True}, Cause.BAD_RESPONSE, False, None),
+        ({"bad_json": True}, Cause.HTTP_STATUS, True, None),
+        ({"drip": True}, Cause.RESPONSE_TIMEOUT, False, None),
+        ({"huge_body": True}, Cause.BAD_RESPONSE, False, None),
+        ({"delay": 60}, Cause.RESPONSE_TIMEOUT, False, None),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
 def test_a_faulty_keeper_is_known_by_its_cause(
-    keeper: SandboxKeeper, to_sandbox: Transport, fault: dict, cause: Cause, final: bool
+    keeper: SandboxKeeper,
+    to_sandbox: Transport,
+    fault: dict,
+    cause: Cause,
+    final: bool,
+    finding: Finding | None,
 ) -> None:
     keeper.inject(fault)
     failure = failure_of(lambda: reach(to_sandbox, Keeper(1, keeper.url), attempt(1.5)))
-    assert (failure.cause, failure.final) == (cause, final)
+    assert (failure.cause, failure.final, failure.finding) == (cause, final, finding)
     assert keeper.shard is None
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import time
@@ -12,26 +13,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._attempt import Attempt
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause
-from ansible_collections.dayzero.spike.plugins.module_utils._nexus import (
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, Failure, Finding
+from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import RootKey, Token
+from ansible_collections.dayzero.spike.plugins.module_utils._net.attempt import Attempt
+from ansible_collections.dayzero.spike.plugins.module_utils._net.transport import Transport
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
+from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.cluster import (
+    NEXUS_0_8_0,
+    Sandbox,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
+    NEXUS_PATH,
+    IdRule,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._spike.nexus import (
     Inquiry,
     Nexus,
     Verdict,
     ask,
     inquire,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey, Token
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._authority import Authority
-from ansible_collections.dayzero.spike.plugins.module_utils._sandbox._cluster import (
-    NEXUS_0_8_0,
-    Sandbox,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe_id import (
-    NEXUS_PATH,
-    IdRule,
-)
-from ansible_collections.dayzero.spike.plugins.module_utils._transport import Transport
 from ansible_collections.dayzero.spike.tests.support.loopback_peer import (
     Conversation,
     Peer,
@@ -80,7 +81,16 @@ def test_a_token_is_sent_in_base64(transport: Transport) -> None:
 
 
 PROVED = Verdict(Nexus.PROVED, "Nexus holds the root key", final=True)
-OTHER_KEY = Verdict(Nexus.OTHER_KEY, "Nexus holds another root key", final=True)
+# Of one answer: it is believed when it was heard twice.
+OTHER_KEY = Verdict(Nexus.OTHER_KEY, "Nexus holds another root key")
+SPIKES_500 = b'{"hash":"","err":"api_internal_error"}'
+
+
+def answered(status: int, detail: str, *, final: bool = False) -> Verdict:
+    failure = Failure(Cause.HTTP_STATUS, detail, final=final, sent=True)
+    if status < 300:
+        failure = Failure(Cause.BAD_RESPONSE, detail, sent=True)
+    return Verdict(Nexus.UNCLEAR, detail, final=final, failure=failure)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +111,7 @@ OTHER_KEY = Verdict(Nexus.OTHER_KEY, "Nexus holds another root key", final=True)
             id="an empty hash",
         ),
         *(
-            pytest.param(200, body, Verdict(Nexus.UNCLEAR, "status 200 without a hash"), id=name)
+            pytest.param(200, body, answered(200, "status 200 without a hash"), id=name)
             for name, body in {
                 "no hash": b"{}",
                 "a number for a hash": proof(7),
@@ -112,48 +122,81 @@ OTHER_KEY = Verdict(Nexus.OTHER_KEY, "Nexus holds another root key", final=True)
                 "no body": b"",
             }.items()
         ),
+        pytest.param(500, SPIKES_500, OTHER_KEY, id="500 as SPIKE has it"),
         pytest.param(
-            500, b'{"hash":"","err":"api_internal_error"}', OTHER_KEY, id="500 as SPIKE has it"
+            500,
+            b' {"err": "api_internal_error", "hash": ""}\n',
+            OTHER_KEY,
+            id="500 as SPIKE has it, spaced otherwise",
         ),
-        pytest.param(500, b"", OTHER_KEY, id="500 without a body"),
+        *(
+            pytest.param(500, body, answered(500, detail), id=f"500, {name}")
+            for name, body, detail in [
+                ("nothing in it", b"", "status 500"),
+                ("a proxy's", b"<html>Internal Server Error</html>", "status 500"),
+                ("no hash", b'{"err":"api_internal_error"}', "status 500 api_internal_error"),
+                (
+                    "a hash",
+                    b'{"hash":"00","err":"api_internal_error"}',
+                    "status 500 api_internal_error",
+                ),
+                (
+                    "no shards",
+                    b'{"shards":null,"err":"api_internal_error"}',
+                    "status 500 api_internal_error",
+                ),
+                (
+                    "something more",
+                    b'{"hash":"","err":"api_internal_error","more":1}',
+                    "status 500 api_internal_error",
+                ),
+                ("another error", b'{"hash":"","err":"other_error"}', "status 500 other_error"),
+            ]
+        ),
         pytest.param(
             503,
             b'{"err":"state_not_ready"}',
             Verdict(Nexus.NOT_READY, "Nexus has no root key yet"),
             id="503 as SPIKE has it",
         ),
-        pytest.param(
-            503, b"", Verdict(Nexus.UNCLEAR, "status 503"), id="503 of something in between"
-        ),
+        pytest.param(503, b"", answered(503, "status 503"), id="503 of something in between"),
         pytest.param(
             503,
             b'{"err":"other_error"}',
-            Verdict(Nexus.UNCLEAR, "status 503 other_error"),
+            answered(503, "status 503 other_error"),
             id="503 for another reason",
         ),
         pytest.param(
             401,
             b'{"err":"access_unauthorized"}',
-            Verdict(Nexus.REFUSES_US, "status 401 access_unauthorized", final=True),
+            dataclasses.replace(
+                answered(401, "status 401 access_unauthorized", final=True),
+                nexus=Nexus.REFUSES_US,
+            ),
             id="401",
         ),
-        pytest.param(403, b"", Verdict(Nexus.REFUSES_US, "status 403", final=True), id="403"),
+        pytest.param(
+            403,
+            b"",
+            dataclasses.replace(answered(403, "status 403", final=True), nexus=Nexus.REFUSES_US),
+            id="403",
+        ),
         pytest.param(
             400,
             b'{"err":"api_bad_request"}',
-            Verdict(Nexus.UNCLEAR, "status 400 api_bad_request", final=True),
+            answered(400, "status 400 api_bad_request", final=True),
             id="400 of a lite backend",
         ),
-        pytest.param(404, b"", Verdict(Nexus.UNCLEAR, "status 404", final=True), id="404"),
-        pytest.param(429, b"", Verdict(Nexus.UNCLEAR, "status 429"), id="429"),
-        pytest.param(502, b"", Verdict(Nexus.UNCLEAR, "status 502"), id="502"),
+        pytest.param(404, b"", answered(404, "status 404", final=True), id="404"),
+        pytest.param(429, b"", answered(429, "status 429"), id="429"),
+        pytest.param(502, b"", answered(502, "status 502"), id="502"),
         pytest.param(
             307,
             b"",
-            Verdict(Nexus.UNCLEAR, "status 307, a redirect, which is never followed", final=True),
+            answered(307, "status 307, a redirect, which is never followed", final=True),
             id="a redirect",
         ),
-        pytest.param(204, b"", Verdict(Nexus.UNCLEAR, "status 204"), id="204"),
+        pytest.param(204, b"", answered(204, "status 204"), id="204"),
     ],
 )
 def test_an_answer_means(transport: Transport, number: int, body: bytes, expected: Verdict) -> None:
@@ -162,36 +205,42 @@ def test_an_answer_means(transport: Transport, number: int, body: bytes, expecte
     assert len(peer.seen) == 1
 
 
-def test_a_nexus_that_hangs_is_unclear(transport: Transport) -> None:
+def test_a_nexus_that_hangs_gives_no_answer(transport: Transport) -> None:
     with Peer(over_tls(TLS, Conversation.hang)) as peer:
         verdict = ask(transport, peer.url, TOKEN, attempt(0.2))
-    assert verdict == Verdict(
-        Nexus.UNCLEAR,
-        "the request was sent, no complete answer came",
-        cause=Cause.RESPONSE_TIMEOUT,
-    )
+    words = "the request was sent, no complete answer came"
+    failure = Failure(Cause.RESPONSE_TIMEOUT, words, sent=True)
+    assert verdict == Verdict(Nexus.SILENT, words, failure=failure)
 
 
 @pytest.mark.parametrize(
-    ("spiffe_id", "authority", "detail", "cause"),
+    ("spiffe_id", "authority", "failure"),
     [
-        (KEEPER, AUTHORITY, f"found {KEEPER}, expected {NEXUS}", Cause.PEER_IDENTITY),
+        (
+            KEEPER,
+            AUTHORITY,
+            Failure(Cause.PEER_IDENTITY, f"found {KEEPER}, expected {NEXUS}", final=True),
+        ),
         (
             NEXUS,
             Authority(DOMAIN),
-            "it is signed by an authority that is not in the trust bundle",
-            Cause.PEER_UNTRUSTED,
+            Failure(
+                Cause.PEER_UNTRUSTED,
+                "it is signed by an authority that is not in the trust bundle",
+                final=True,
+                finding=Finding.UNKNOWN_AUTHORITY,
+            ),
         ),
     ],
     ids=["a keeper", "a stranger"],
 )
 def test_whoever_is_not_nexus_is_asked_nothing(
-    transport: Transport, spiffe_id: str, authority: Authority, detail: str, cause: Cause
+    transport: Transport, spiffe_id: str, authority: Authority, failure: Failure
 ) -> None:
     context = server_context(authority.issue(spiffe_id), AUTHORITY)
     with Peer(over_tls(context, Conversation.hang)) as peer:
         verdict = ask(transport, peer.url, TOKEN, attempt())
-    assert verdict == Verdict(Nexus.NOT_NEXUS, detail, final=True, cause=cause)
+    assert verdict == Verdict(Nexus.NOT_NEXUS, failure.detail, final=True, failure=failure)
     assert peer.received == 0
 
 
@@ -199,9 +248,8 @@ def test_a_nexus_that_refuses_our_svid_refuses_us(transport: Transport) -> None:
     context = server_context(AUTHORITY.issue(NEXUS), Authority(DOMAIN))
     with Peer(over_tls(context, Conversation.hang)) as peer:
         verdict = ask(transport, peer.url, TOKEN, attempt())
-    assert verdict == Verdict(
-        Nexus.REFUSES_US, "TLS alert unknown_ca", final=True, cause=Cause.IDENTITY_REFUSED
-    )
+    assert (verdict.nexus, verdict.final) == (Nexus.REFUSES_US, True)
+    assert verdict.detail == "TLS alert unknown_ca"
 
 
 # Against the embedded SPIKE.
@@ -230,14 +278,12 @@ def test_nexus_is_not_ready_and_then_proves_its_key_only(tmp_path: Path) -> None
         assert verdict.nexus is Nexus.REFUSES_US
 
 
-def test_a_nexus_of_v0_8_0_is_unreachable_until_it_has_its_key(tmp_path: Path) -> None:
+def test_a_nexus_of_v0_8_0_refuses_until_it_has_its_key(tmp_path: Path) -> None:
     with Sandbox(tmp_path, keepers=2, nexus_behaviour=NEXUS_0_8_0) as sandbox:
         with to_nexus_of(sandbox) as transport:
             url = sandbox.nexus.url
             verdict = ask(transport, url, token_of(KEY), attempt())
-            assert verdict == Verdict(
-                Nexus.UNREACHABLE, "connection refused", cause=Cause.CONNECTION_REFUSED
-            )
+            assert (verdict.nexus, verdict.detail) == (Nexus.REFUSED, "connection refused")
             sandbox.nexus.hold(KEY)
             assert ask(transport, url, token_of(KEY), attempt()) == PROVED
 
@@ -245,17 +291,20 @@ def test_a_nexus_of_v0_8_0_is_unreachable_until_it_has_its_key(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        ({"refuse": True}, Nexus.UNREACHABLE),
-        ({"blackhole": True}, Nexus.UNREACHABLE),
-        ({"stall_tls": True}, Nexus.UNREACHABLE),
+        ({"refuse": True}, Nexus.REFUSED),
+        ({"blackhole": True}, Nexus.SILENT),
+        ({"stall_tls": True}, Nexus.SILENT),
+        ({"plain_http": True}, Nexus.SILENT),
         ({"untrusted": True}, Nexus.NOT_NEXUS),
         ({"expired": True}, Nexus.NOT_NEXUS),
         ({"wrong_identity": KEEPER}, Nexus.NOT_NEXUS),
         ({"refuse_identity": True}, Nexus.REFUSES_US),
-        ({"drip": True}, Nexus.UNCLEAR),
+        ({"drip": True}, Nexus.SILENT),
+        ({"close": True}, Nexus.UNCLEAR),
         ({"garbage": True}, Nexus.UNCLEAR),
         ({"bad_json": True}, Nexus.UNCLEAR),
-        ({"status": 500}, Nexus.OTHER_KEY),
+        ({"status": 500}, Nexus.UNCLEAR),
+        ({"other_key": True}, Nexus.OTHER_KEY),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -299,22 +348,29 @@ class World:
 
 
 NOT_READY = Verdict(Nexus.NOT_READY, "Nexus has no root key yet")
-UNREACHABLE = Verdict(Nexus.UNREACHABLE, "connection refused")
+REFUSED = Verdict(Nexus.REFUSED, "connection refused")
 UNCLEAR = Verdict(Nexus.UNCLEAR, "status 503")
+# When an inquiry that hears nothing better asks, with answers that take no time.
+GROWING = [0, 0.05, 0.15, 0.35, 0.75, 1.55, 2.55, 3.55, 4.55, 4.9]
 
 
-@pytest.mark.parametrize("verdict", [NOT_READY, UNREACHABLE, UNCLEAR])
-def test_nexus_is_asked_once_a_second_for_as_long_as_there_is_time(verdict: Verdict) -> None:
-    world = World(lambda number: verdict, takes=0.1)
+@pytest.mark.parametrize("verdict", [NOT_READY, REFUSED, UNCLEAR], ids=lambda v: v.nexus.value)
+def test_nexus_is_asked_ever_more_slowly_for_as_long_as_there_is_time(verdict: Verdict) -> None:
+    world = World(lambda number: verdict)
     inquiry = world.inquire(5)
     # The last question has what is left, and is not left out for being early.
-    assert world.asked_at == pytest.approx([0, 1, 2, 3, 4, 4.9])
-    assert inquiry == Inquiry(verdict, 6, pytest.approx(5.0))
+    assert world.asked_at == pytest.approx(GROWING)
+    assert inquiry == Inquiry(verdict, len(GROWING), pytest.approx(4.9))
 
 
 @pytest.mark.parametrize(
     ("seconds", "asked_at"),
-    [(1, [0, 0.9]), (1.05, [0, 0.95]), (2.5, [0, 1, 2, 2.4]), (0.1, [0]), (0.3, [0, 0.2])],
+    [
+        (1, [*GROWING[:5], 0.9]),
+        (2.5, [*GROWING[:6], 2.4]),
+        (0.1, [0]),
+        (0.3, [0, 0.05, 0.15, 0.2]),
+    ],
     ids=str,
 )
 def test_nobody_gives_up_before_the_time_is_nearly_up(
@@ -326,10 +382,20 @@ def test_nobody_gives_up_before_the_time_is_nearly_up(
     assert inquiry.attempts == len(asked_at)
 
 
+def test_a_nexus_that_is_ready_soon_is_heard_soon() -> None:
+    world = World(lambda number: NOT_READY if world.now < 1000.3 else PROVED)
+    assert world.inquire(1800).elapsed == pytest.approx(0.35)
+
+
+def test_a_nexus_that_is_ready_late_is_heard_within_a_second() -> None:
+    world = World(lambda number: NOT_READY if world.now < 1000 + 1500.9 else PROVED)
+    assert world.inquire(1800).elapsed < 1501.9
+
+
 def test_a_nexus_that_is_ready_in_the_last_second_is_heard() -> None:
-    world = World(lambda number: NOT_READY if world.now < 1002.2 else PROVED)
+    world = World(lambda number: NOT_READY if world.now < 1002.6 else PROVED)
     assert world.inquire(3).verdict is PROVED
-    assert world.asked_at == pytest.approx([0, 1, 2, 2.9])
+    assert world.asked_at[-1] == pytest.approx(2.9)
 
 
 def test_a_slow_answer_is_followed_by_the_next_request_at_once() -> None:
@@ -342,29 +408,33 @@ def test_a_slow_answer_is_followed_by_the_next_request_at_once() -> None:
     "verdict",
     [
         PROVED,
-        OTHER_KEY,
+        Verdict(Nexus.OTHER_KEY, "its hash is of another text", final=True),
         Verdict(Nexus.NOT_NEXUS, "found another"),
         Verdict(Nexus.REFUSES_US, "TLS alert unknown_ca"),
-        Verdict(Nexus.UNCLEAR, "status 404", final=True),
     ],
     ids=lambda verdict: verdict.nexus.value,
 )
 def test_a_definite_answer_ends_the_asking_at_once(verdict: Verdict) -> None:
     world = World(lambda number: verdict if number == 3 else NOT_READY)
     inquiry = world.inquire(1800)
-    assert inquiry == Inquiry(verdict, 3, pytest.approx(2.0))
+    assert inquiry == Inquiry(verdict, 3, pytest.approx(0.15))
+
+
+def test_an_answer_that_waiting_cannot_mend_is_asked_for_again_all_the_same() -> None:
+    world = World(lambda number: Verdict(Nexus.UNCLEAR, "status 404", final=True))
+    assert world.inquire(5).attempts == len(GROWING)
 
 
 def test_an_answer_that_is_enough_ends_the_asking_at_once() -> None:
-    world = World(lambda number: NOT_READY if number == 2 else UNREACHABLE)
+    world = World(lambda number: NOT_READY if number == 2 else REFUSED)
     inquiry = world.inquire(1800, lambda verdict: verdict.nexus is Nexus.NOT_READY)
     assert inquiry.verdict is NOT_READY
     assert inquiry.attempts == 2
 
 
 def test_nexus_is_asked_once_even_if_there_is_no_time() -> None:
-    world = World(lambda number: UNREACHABLE)
-    assert world.inquire(0) == Inquiry(UNREACHABLE, 1, 0.0)
+    world = World(lambda number: REFUSED)
+    assert world.inquire(0) == Inquiry(REFUSED, 1, 0.0)
 
 
 def test_no_request_has_more_than_ten_seconds_or_than_is_left() -> None:
@@ -381,9 +451,55 @@ def test_the_last_request_has_time_for_an_answer() -> None:
     # A request that is cut at once would hide what Nexus said before.
     world = World(lambda number: NOT_READY, takes=0.001)
     inquiry = world.inquire(3.01)
-    assert world.asked_at == pytest.approx([0, 1, 2, 2.91])
+    assert world.asked_at[-1] == pytest.approx(2.91)
     assert world.attempts[-1].ends_at - 1000 == pytest.approx(3.01)
     assert inquiry.verdict is NOT_READY
+
+
+def test_another_key_is_believed_when_it_was_heard_twice_half_a_second_apart() -> None:
+    world = World(lambda number: OTHER_KEY)
+    assert world.inquire(5) == Inquiry(OTHER_KEY, 2, pytest.approx(0.5))
+    assert world.asked_at == pytest.approx([0, 0.5])
+
+
+def test_slow_answers_are_half_a_second_apart_as_well() -> None:
+    world = World(lambda number: OTHER_KEY, takes=0.3)
+    assert world.inquire(5).verdict is OTHER_KEY
+    # From the end of the first answer to the next question.
+    assert world.asked_at == pytest.approx([0, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [(NOT_READY, NOT_READY), (PROVED, PROVED)],
+    ids=["it has no key", "it proves the key"],
+)
+def test_what_was_heard_once_does_not_outlast_another_answer(
+    then: Verdict, expected: Verdict
+) -> None:
+    world = World(lambda number: OTHER_KEY if number == 1 else then)
+    enough = {Nexus.NOT_READY}
+    assert world.inquire(5, lambda verdict: verdict.nexus in enough).verdict is expected
+
+
+@pytest.mark.parametrize("between", [REFUSED, UNCLEAR], ids=lambda v: v.nexus.value)
+def test_another_answer_in_between_begins_the_hearing_anew(between: Verdict) -> None:
+    world = World(lambda number: between if number == 2 else OTHER_KEY)
+    assert world.inquire(5).verdict is OTHER_KEY
+    first, second, third, fourth = world.asked_at
+    assert (second - first, fourth - third) == pytest.approx((0.5, 0.5))
+
+
+def test_another_key_that_was_heard_once_before_the_time_was_up_is_unclear() -> None:
+    world = World(lambda number: OTHER_KEY if world.now > 1004.6 else UNCLEAR)
+    verdict = world.inquire(5).verdict
+    assert verdict.nexus is Nexus.UNCLEAR
+    assert verdict.detail.startswith("it said once that it holds another root key")
+
+
+def test_another_key_is_never_enough_after_one_answer() -> None:
+    world = World(lambda number: OTHER_KEY)
+    assert world.inquire(5, lambda verdict: True).attempts == 2
 
 
 @pytest.mark.timing
@@ -398,5 +514,5 @@ def test_an_inquiry_is_bounded_in_real_time(transport: Transport) -> None:
             sleep=time.sleep,
         )
         assert time.monotonic() - began < 0.3 + SLACK
-    assert inquiry.verdict.nexus is Nexus.UNCLEAR
+    assert inquiry.verdict.nexus is Nexus.SILENT
     assert inquiry.attempts == 1

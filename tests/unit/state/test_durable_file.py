@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._durable_file import (
-    ignore_step,
+from ansible_collections.dayzero.spike.plugins.module_utils._state.durable_file import (
     read_file,
     replace_file,
+    set_aside,
     temporary_name,
 )
+from ansible_collections.dayzero.spike.plugins.module_utils._steps import ignore_step
 from ansible_collections.dayzero.spike.tests.support.directories import Crash, Steps, opened
 
 NAME = "file"
@@ -28,6 +29,8 @@ STEPS = [
     "file: renamed",
     "file: durable",
 ]
+ASIDE = "file-aside"
+ASIDE_STEPS = ["file: before it is set aside", "file: set aside"]
 
 
 @pytest.fixture
@@ -165,3 +168,66 @@ def test_no_descriptor_is_left_open(directory: int) -> None:
     with pytest.raises(Crash):
         replace(directory, b"third", Steps(2))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_that_is_set_aside_has_its_content_under_the_other_name_only(
+    directory: int, tmp_path: Path
+) -> None:
+    replace(directory, b"content")
+    steps = Steps()
+    set_aside(directory, NAME, ASIDE, step=steps)
+    assert os.listdir(tmp_path) == [ASIDE]
+    assert (tmp_path / ASIDE).read_bytes() == b"content"
+    assert steps.names == ASIDE_STEPS
+
+
+@pytest.mark.parametrize("kind", ["a file", "a link to nothing"])
+def test_what_has_the_other_name_already_is_not_replaced(
+    directory: int, tmp_path: Path, kind: str
+) -> None:
+    replace(directory, b"content")
+    if kind == "a file":
+        (tmp_path / ASIDE).write_bytes(b"earlier")
+    else:
+        (tmp_path / ASIDE).symlink_to("nothing")
+    steps = Steps()
+    with pytest.raises(FileExistsError):
+        set_aside(directory, NAME, ASIDE, step=steps)
+    assert content_of(directory) == b"content"
+    assert steps.names == []
+    if kind == "a file":
+        assert (tmp_path / ASIDE).read_bytes() == b"earlier"
+
+
+def test_a_file_that_is_not_there_cannot_be_set_aside(directory: int) -> None:
+    with pytest.raises(FileNotFoundError):
+        set_aside(directory, NAME, ASIDE, step=ignore_step)
+
+
+@pytest.mark.parametrize("crash_at", range(1, len(ASIDE_STEPS) + 1), ids=ASIDE_STEPS)
+def test_after_a_crash_the_file_has_one_of_the_two_names(
+    directory: int, tmp_path: Path, crash_at: int
+) -> None:
+    replace(directory, b"content")
+    with pytest.raises(Crash):
+        set_aside(directory, NAME, ASIDE, step=Steps(crash_at))
+    (name,) = os.listdir(tmp_path)
+    assert name == (NAME, ASIDE)[crash_at - 1]
+    assert (tmp_path / name).read_bytes() == b"content"
+
+
+def test_the_other_name_is_on_disk_before_the_end(
+    directory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace(directory, b"content")
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(descriptor)
+        assert ASIDE in os.listdir(directory)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    set_aside(directory, NAME, ASIDE, step=ignore_step)
+    assert synced == [directory]

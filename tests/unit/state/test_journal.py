@@ -11,19 +11,25 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
-from ansible_collections.dayzero.spike.plugins.module_utils._journal import (
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    RERUN,
+    StateUnusable,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import RootKey, Token
+from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Cluster
+from ansible_collections.dayzero.spike.plugins.module_utils._release import COLLECTION
+from ansible_collections.dayzero.spike.plugins.module_utils._state.journal import (
     NAME,
     VERSION,
-    Cluster,
     Journal,
     Record,
+    Run,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey, Token
 from ansible_collections.dayzero.spike.tests.support.directories import Crash, Steps, opened
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +37,9 @@ from hypothesis import strategies as st
 CLUSTER = Cluster(("https://keeper1:8443", "https://keeper2:8443"), 2, "circl-1.6.2")
 TOKEN = Token(bytes(range(12)), bytes(range(80)), "ab" * 32)
 RECORD = Record(CLUSTER, TOKEN, frozenset({2}))
+BEGAN = datetime(2026, 7, 1, 12, 30, tzinfo=timezone.utc)
+NOW = BEGAN + timedelta(hours=1, seconds=1)
+RUN = Run(BEGAN, "host1")
 DOCUMENT = {
     "version": 1,
     "state": "delivering",
@@ -45,6 +54,13 @@ DOCUMENT = {
         "ciphertext": base64.b64encode(TOKEN.ciphertext).decode(),
         "hash": TOKEN.digest,
     },
+}
+RUN_DOCUMENT = {
+    "began": "2026-07-01T12:30:00Z",
+    "ended": None,
+    "host": "host1",
+    "collection": COLLECTION,
+    "forced": None,
 }
 FIELDS = [
     ("version",),
@@ -77,7 +93,7 @@ def refusal(journal: Journal, tmp_path: Path, content: bytes) -> StateUnusable:
     assert os.listdir(tmp_path) == [NAME]
     error = caught.value
     assert str(path) in error.message
-    assert "Nothing was sent and the file was left as it is. " in error.message
+    assert error.message.endswith(" Nothing was sent, and the file was left as it is.")
     assert "\n" not in error.message
     return error
 
@@ -98,6 +114,11 @@ def damaged(field: tuple[str, ...], value: Any) -> bytes:
 # -- the round trip
 
 
+moments = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30)).map(
+    lambda moment: moment.replace(microsecond=0, tzinfo=timezone.utc)
+)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.text(max_size=30), min_size=2, max_size=8),
@@ -106,6 +127,15 @@ def damaged(field: tuple[str, ...], value: Any) -> bytes:
     st.binary(min_size=1, max_size=100),
     st.binary(min_size=32, max_size=32),
     st.booleans(),
+    st.none()
+    | st.builds(
+        Run,
+        began=moments,
+        host=st.text(),
+        collection=st.text(),
+        ended=st.none() | moments,
+        forced=st.none() | st.text(),
+    ),
 )
 def test_what_is_saved_is_loaded(
     keepers: list[str],
@@ -114,12 +144,14 @@ def test_what_is_saved_is_loaded(
     ciphertext: bytes,
     digest: bytes,
     finished: bool,
+    run: Run | None,
 ) -> None:
     record = Record(
         Cluster(tuple(keepers), data.draw(st.integers(2, len(keepers))), data.draw(st.text())),
         Token(nonce, ciphertext, digest.hex()),
         data.draw(st.frozensets(st.integers(1, len(keepers)))),
         finished,
+        run,
     )
     with tempfile.TemporaryDirectory() as path, opened(Path(path)) as directory:
         Journal(directory, path).save(record)
@@ -148,8 +180,31 @@ def test_where_there_never_was_a_run_there_is_no_record(journal: Journal) -> Non
 def test_the_journal_is_a_document_of_these_fields(journal: Journal, tmp_path: Path) -> None:
     journal.save(RECORD)
     assert json.loads((tmp_path / NAME).read_text()) == DOCUMENT
-    journal.save(RECORD.as_finished())
+    journal.save(RECORD.as_finished(NOW))
     assert json.loads((tmp_path / NAME).read_text()) == {**DOCUMENT, "state": "finished"}
+
+
+def test_a_run_is_recorded_beside_the_fields_that_matter(journal: Journal, tmp_path: Path) -> None:
+    record = Record(CLUSTER, TOKEN, frozenset({2}), run=RUN)
+    journal.save(record)
+    assert json.loads((tmp_path / NAME).read_text()) == {**DOCUMENT, "run": RUN_DOCUMENT}
+    journal.save(record.as_finished(NOW))
+    assert json.loads((tmp_path / NAME).read_text()) == {
+        **DOCUMENT,
+        "state": "finished",
+        "run": {**RUN_DOCUMENT, "ended": "2026-07-01T13:30:01Z"},
+    }
+
+
+def test_what_force_overrode_is_recorded(journal: Journal, tmp_path: Path) -> None:
+    journal.save(Record(CLUSTER, TOKEN, run=Run(BEGAN, "host1", forced="a database")))
+    assert json.loads((tmp_path / NAME).read_text())["run"]["forced"] == "a database"
+
+
+def test_the_times_of_a_run_are_written_in_utc(journal: Journal, tmp_path: Path) -> None:
+    began = BEGAN.astimezone(timezone(timedelta(hours=-7)))
+    journal.save(Record(CLUSTER, TOKEN, run=Run(began, "host1")))
+    assert json.loads((tmp_path / NAME).read_text())["run"] == RUN_DOCUMENT
 
 
 def test_everybody_may_read_the_journal_and_only_its_owner_may_write(
@@ -164,7 +219,7 @@ def test_a_crash_while_saving_leaves_the_old_record(tmp_path: Path) -> None:
         Journal(directory, str(tmp_path)).save(RECORD)
         crashing = Journal(directory, str(tmp_path), step=Steps(crash_at=3))
         with pytest.raises(Crash, match=r"journal\.json: before rename"):
-            crashing.save(RECORD.as_finished())
+            crashing.save(RECORD.as_finished(NOW))
         assert Journal(directory, str(tmp_path)).load() == RECORD
 
 
@@ -172,10 +227,22 @@ def test_a_crash_while_saving_leaves_the_old_record(tmp_path: Path) -> None:
 
 
 def test_deliveries_are_added_and_never_forgotten() -> None:
-    record = Record(CLUSTER, TOKEN).with_delivered([2]).with_delivered([1, 2])
-    assert record == Record(CLUSTER, TOKEN, frozenset({1, 2}))
+    record = Record(CLUSTER, TOKEN, run=RUN).with_delivered([2]).with_delivered([1, 2])
+    assert record == Record(CLUSTER, TOKEN, frozenset({1, 2}), run=RUN)
     assert not record.finished
-    assert record.as_finished() == Record(CLUSTER, TOKEN, frozenset({1, 2}), finished=True)
+
+
+def test_a_run_ends_when_nexus_has_proved_its_key() -> None:
+    record = Record(CLUSTER, TOKEN, frozenset({1, 2}), run=RUN).as_finished(NOW)
+    ended = Run(BEGAN, "host1", COLLECTION, NOW)
+    assert record == Record(CLUSTER, TOKEN, frozenset({1, 2}), finished=True, run=ended)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_changed_cluster_has_the_same_key_and_no_deliveries(finished: bool) -> None:
+    other = Cluster(CLUSTER.keepers[::-1], 2, "circl-1.6.2")
+    changed = Record(CLUSTER, TOKEN, frozenset({1}), finished, RUN).of_changed(other)
+    assert changed == Record(other, TOKEN, frozenset(), finished, RUN)
 
 
 @pytest.mark.parametrize(
@@ -197,10 +264,99 @@ def test_a_fingerprint_never_changes_between_releases() -> None:
     )
 
 
-def test_a_cluster_is_described_in_one_line() -> None:
-    assert CLUSTER.describe() == (
-        "threshold 2 of 2 keepers (https://keeper1:8443, https://keeper2:8443), circl-1.6.2"
-    )
+def cluster_of(count: int, port: int = 8443) -> Cluster:
+    return Cluster(tuple(f"https://k{i}:{port}" for i in range(1, count + 1)), 2, "circl-1.6.2")
+
+
+def test_keepers_are_shown_with_their_numbers_in_one_line() -> None:
+    assert CLUSTER.numbered() == "1. https://keeper1:8443, 2. https://keeper2:8443"
+
+
+@pytest.mark.parametrize(
+    ("count", "end"),
+    [
+        (20, ", 20. https://k20:8443"),
+        (21, ", 20. https://k20:8443, and 1 more"),
+        (1000, ", 20. https://k20:8443, and 980 more"),
+    ],
+)
+def test_of_many_keepers_the_first_twenty_are_shown(count: int, end: str) -> None:
+    shown = cluster_of(count).numbered()
+    assert shown.startswith("1. https://k1:8443, 2. https://k2:8443, ")
+    assert shown.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("now", "changes"),
+    [
+        pytest.param(CLUSTER, "", id="nothing"),
+        pytest.param(
+            Cluster(("https://keeper1:8443", "https://k9:8443"), 2, "circl-1.6.2"),
+            "keeper 2 is https://k9:8443, and was https://keeper2:8443",
+            id="a keeper",
+        ),
+        pytest.param(
+            Cluster(CLUSTER.keepers[::-1], 2, "circl-1.6.2"),
+            "keeper 1 is https://keeper2:8443, and was https://keeper1:8443;"
+            " keeper 2 is https://keeper1:8443, and was https://keeper2:8443",
+            id="the order",
+        ),
+        pytest.param(
+            Cluster((*CLUSTER.keepers, "https://keeper3:8443"), 2, "circl-1.6.2"),
+            "there are 3 keepers, and were 2",
+            id="one more",
+        ),
+        pytest.param(
+            Cluster(CLUSTER.keepers, 3, "circl-1.6.2"),
+            "the threshold is 3, and was 2",
+            id="the threshold",
+        ),
+        pytest.param(
+            Cluster(CLUSTER.keepers, 2, "circl-1.6.1"),
+            "the share scheme is circl-1.6.1, and was circl-1.6.2",
+            id="the scheme",
+        ),
+        pytest.param(
+            Cluster(("https://k9:8443", *CLUSTER.keepers), 3, "circl-1.6.1"),
+            "there are 3 keepers, and were 2;"
+            " keeper 1 is https://k9:8443, and was https://keeper1:8443;"
+            " keeper 2 is https://keeper1:8443, and was https://keeper2:8443;"
+            " the threshold is 3, and was 2;"
+            " the share scheme is circl-1.6.1, and was circl-1.6.2",
+            id="everything",
+        ),
+    ],
+)
+def test_what_has_changed_is_told_with_what_it_was(now: Cluster, changes: str) -> None:
+    assert now.changes_since(CLUSTER) == changes
+
+
+def test_of_many_changed_keepers_the_first_twenty_are_told() -> None:
+    changes = cluster_of(30, port=9000).changes_since(cluster_of(30)).split("; ")
+    assert len(changes) == 21
+    assert changes[-2:] == [
+        "keeper 20 is https://k20:9000, and was https://k20:8443",
+        "and 10 more",
+    ]
+
+
+clusters = st.builds(
+    Cluster,
+    keepers=st.lists(st.sampled_from("abc"), max_size=45).map(
+        lambda hosts: tuple(f"https://{host}:8443" for host in hosts)
+    ),
+    threshold=st.integers(),
+    scheme=st.sampled_from(["circl-1.6.1", "circl-1.6.2"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(clusters, clusters)
+def test_a_cluster_and_its_changes_fit_on_a_line_each(now: Cluster, earlier: Cluster) -> None:
+    for line in (now.numbered(), now.changes_since(earlier)):
+        assert "\n" not in line
+        assert line.count("https://") <= 40
+    assert (now.changes_since(earlier) == "") == (now == earlier)
 
 
 # -- damage
@@ -302,9 +458,17 @@ def test_what_is_no_journal_at_all_is_refused(
 def test_a_journal_of_a_newer_version_is_refused_with_the_way_out(
     journal: Journal, tmp_path: Path, content: dict[str, Any]
 ) -> None:
-    message = refusal(journal, tmp_path, json.dumps(content).encode()).message
-    assert f"is of version {content['version']}, and this collection reads up to 1" in message
-    assert "Upgrade the collection" in message
+    error = refusal(journal, tmp_path, json.dumps(content).encode())
+    version = content["version"]
+    assert f"is of version {version}, and this collection reads up to 1. " in error.message
+    assert error.advice.what_to_do == ("Upgrade the collection dayzero.spike.", RERUN)
+
+
+def test_a_damaged_journal_is_not_to_be_thrown_away(journal: Journal, tmp_path: Path) -> None:
+    steps = refusal(journal, tmp_path, b"").advice.what_to_do
+    assert "from a backup" in steps[0]
+    assert "move it away, and keep it" in steps[1]
+    assert "check mode" in steps[2]
 
 
 @pytest.mark.parametrize("kind", ["link", "directory"])
@@ -316,7 +480,7 @@ def test_a_journal_that_is_no_file_cannot_be_read(
         (tmp_path / NAME).symlink_to(tmp_path / "elsewhere")
     else:
         (tmp_path / NAME).mkdir()
-    with pytest.raises(StateUnusable, match="cannot be read: "):
+    with pytest.raises(StateUnusable, match=r"cannot be read: .*\. Nothing was sent\.$"):
         journal.load()
 
 
@@ -326,6 +490,93 @@ def test_a_journal_that_cannot_be_written_is_refused_and_the_old_one_stays(
     journal.save(RECORD)
     (tmp_path / f".{NAME}.new").mkdir()
     with pytest.raises(StateUnusable, match="cannot be written: Is a directory") as caught:
-        journal.save(RECORD.as_finished())
+        journal.save(RECORD.as_finished(NOW))
+    assert caught.value.__cause__ is None
+    assert caught.value.advice.what_to_do[-1] == RERUN
+    assert journal.load() == RECORD
+
+
+# -- for the record only
+
+
+@pytest.mark.parametrize("field", RUN_DOCUMENT)
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(..., id="none"),
+        pytest.param(7, id="a number"),
+        pytest.param([], id="a list"),
+        pytest.param({"a": 1}, id="a mapping"),
+        pytest.param("yesterday", id="a text"),
+    ],
+)
+def test_whatever_is_wrong_with_the_run_the_journal_is_read(
+    journal: Journal, tmp_path: Path, field: str, value: object
+) -> None:
+    run = {**RUN_DOCUMENT, field: value}
+    if value is ...:
+        del run[field]
+    (tmp_path / NAME).write_text(json.dumps({**DOCUMENT, "run": run}))
+    loaded = journal.load()
+    assert loaded is not None
+    assert Record(loaded.cluster, loaded.token, loaded.delivered, loaded.finished) == RECORD
+    readable = value is not ... and field in ("host", "collection", "forced")
+    assert (loaded.run is not None) == readable
+
+
+@pytest.mark.parametrize("run", [None, True, 0, "", "text", [], [1], {}], ids=repr)
+def test_a_run_that_is_none_leaves_the_journal_without_one(
+    journal: Journal, tmp_path: Path, run: object
+) -> None:
+    (tmp_path / NAME).write_text(json.dumps({**DOCUMENT, "run": run}))
+    assert journal.load() == RECORD
+
+
+def test_a_journal_that_does_not_tell_of_a_run_gets_none_by_being_finished() -> None:
+    assert RECORD.as_finished(NOW).run is None
+
+
+# -- set aside
+
+
+def test_a_journal_that_is_set_aside_is_kept_under_the_moment_in_utc(
+    journal: Journal, tmp_path: Path
+) -> None:
+    journal.save(RECORD)
+    content = (tmp_path / NAME).read_bytes()
+    aside = journal.set_aside(NOW.astimezone(timezone(timedelta(hours=5))))
+    assert aside == str(tmp_path / "journal-abandoned-20260701T133001Z.json")
+    assert Path(aside).read_bytes() == content
+    assert journal.load() is None
+
+
+def test_a_second_journal_of_the_same_second_replaces_no_earlier_one(
+    journal: Journal, tmp_path: Path
+) -> None:
+    asides = []
+    for record in (RECORD, RECORD.as_finished(NOW)):
+        journal.save(record)
+        asides.append(Path(journal.set_aside(NOW)).name)
+    assert asides == [
+        "journal-abandoned-20260701T133001Z.json",
+        "journal-abandoned-20260701T133001.000000Z.json",
+    ]
+    states = [json.loads((tmp_path / name).read_text())["state"] for name in asides]
+    assert states == ["delivering", "finished"]
+
+
+def test_where_every_name_is_taken_the_journal_stays(journal: Journal, tmp_path: Path) -> None:
+    for _unused in range(2):
+        journal.save(RECORD)
+        journal.set_aside(NOW)
+    journal.save(RECORD)
+    with pytest.raises(StateUnusable, match="cannot be written: File exists") as caught:
+        journal.set_aside(NOW)
     assert caught.value.__cause__ is None
     assert journal.load() == RECORD
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_a_journal_that_is_not_there_cannot_be_set_aside(journal: Journal) -> None:
+    with pytest.raises(StateUnusable, match="cannot be written: No such file or directory"):
+        journal.set_aside(NOW)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import ConfigError
-from ansible_collections.dayzero.spike.plugins.module_utils._memory_dir import (
+from ansible_collections.dayzero.spike.plugins.module_utils._state.memory_dir import (
     default_memory_dir,
+    lies_in_memory,
     open_memory_dir,
 )
 from ansible_collections.dayzero.spike.tests.support.directories import (
@@ -55,6 +56,13 @@ def refusal_for_another(path: Path | str, *, create: bool) -> str:
 
 def name_of(number: int) -> str:
     return f"{pwd.getpwuid(number).pw_name} (user id {number})"
+
+
+def remedy_for(owner: int) -> str:
+    """What is advised where the directory of ``owner`` is in the way."""
+    return (
+        f"run the task as {name_of(owner)} (become_user), to whom it belongs: it may hold the key"
+    )
 
 
 @contextmanager
@@ -99,7 +107,7 @@ def test_a_private_directory_is_opened_as_it_is(memory: Path, create: bool, mode
 def test_a_directory_that_would_lie_on_a_disk_is_refused_before_it_is_made(tmp_path: Path) -> None:
     if file_system_of(tmp_path) in ("tmpfs", "ramfs"):
         pytest.skip("the temporary directory does not lie on a disk")
-    assert "lies on a disk" in refusal_for_another(tmp_path / "new", create=False)
+    assert "is on a disk" in refusal_for_another(tmp_path / "new", create=False)
 
 
 def test_where_nothing_may_be_made_a_missing_directory_is_none(memory: Path) -> None:
@@ -110,7 +118,7 @@ def test_where_nothing_may_be_made_a_missing_directory_is_none(memory: Path) -> 
 @pytest.mark.parametrize("create", [True, False])
 @pytest.mark.parametrize("path", ON_DISK)
 def test_a_directory_on_a_disk_is_refused(path: str, create: bool) -> None:
-    assert "lies on a disk, where the root key would outlive the run" in refusal_for_another(
+    assert "is on a disk, where the root key would outlive the run" in refusal_for_another(
         path, create=create
     )
 
@@ -151,7 +159,8 @@ def test_a_directory_that_is_everybodys_is_refused_and_not_to_be_closed(
 def test_a_directory_that_is_open_to_others_is_refused(memory: Path, mode: int) -> None:
     memory.chmod(mode)
     assert refusal(memory, create=True) == (
-        f"runtime_dir: {memory} is open to others (mode {mode:04o}); close it with chmod 0700"
+        f"runtime_dir: {memory} is open to others (mode {mode:04o});"
+        f" close it with chmod 0700 {memory}"
     )
     assert stat.S_IMODE(memory.stat().st_mode) == mode
 
@@ -164,8 +173,7 @@ def test_a_directory_of_another_user_is_refused(memory: Path) -> None:
         path = Path(IN_MEMORY)
     owner = path.stat().st_uid
     message = refusal(path, create=True)
-    assert f"is not for {name_of(os.geteuid())}: it belongs to {name_of(owner)}, and" in message
-    assert "run the task as that user (become_user)" in message
+    assert f"is not for {name_of(os.geteuid())}; {remedy_for(owner)}" in message
 
 
 @pytest.mark.parametrize("create", [True, False])
@@ -184,7 +192,7 @@ def test_a_directory_without_a_parent_is_refused(memory: Path, create: bool) -> 
 def test_a_directory_that_was_made_on_a_disk_is_not_left_there(tmp_path: Path) -> None:
     if file_system_of(tmp_path) in ("tmpfs", "ramfs"):
         pytest.skip("the temporary directory does not lie on a disk")
-    assert "lies on a disk" in refusal_for_another(tmp_path / "new", create=True)
+    assert "is on a disk" in refusal_for_another(tmp_path / "new", create=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -192,7 +200,7 @@ def test_a_directory_that_was_there_on_a_disk_stays_there(tmp_path: Path) -> Non
     if file_system_of(tmp_path) in ("tmpfs", "ramfs"):
         pytest.skip("the temporary directory does not lie on a disk")
     (tmp_path / "old").mkdir()
-    assert "lies on a disk" in refusal_for_another(tmp_path / "old", create=True)
+    assert "is on a disk" in refusal_for_another(tmp_path / "old", create=True)
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
@@ -203,7 +211,7 @@ def test_a_directory_that_may_not_be_entered_names_its_owner(memory: Path, creat
         message = refusal(memory, create=create)
         other = owner != user
     assert f"permission denied for {name_of(user)}; " in message
-    assert ("run the task as that user (become_user)" in message) is other
+    assert (remedy_for(owner) in message) is other
 
 
 def test_a_directory_that_may_not_be_made_has_no_owner_to_name(memory: Path) -> None:
@@ -228,8 +236,24 @@ def test_without_a_place_in_memory_there_is_no_default() -> None:
     with pytest.raises(ConfigError) as caught:
         default_memory_dir(ON_DISK)
     assert caught.value.option == "runtime_dir"
-    assert f"none of {', '.join(ON_DISK)} lies in memory" in caught.value.message
+    assert f"none of {', '.join(ON_DISK)} is in memory" in caught.value.message
 
 
 def test_every_linux_has_a_default() -> None:
     assert default_memory_dir() in ("/run/spike-bootstrap", "/dev/shm/spike-bootstrap")
+
+
+def test_whether_a_directory_lies_in_memory_is_told_by_its_file_system(memory: Path) -> None:
+    assert lies_in_memory(str(memory))
+    assert not any(lies_in_memory(path) for path in ON_DISK)
+
+
+def test_what_is_no_directory_does_not_lie_in_memory(memory: Path) -> None:
+    (memory / "file").write_bytes(b"")
+    assert not lies_in_memory(str(memory / "file"))
+    assert not lies_in_memory(str(memory / "missing"))
+
+
+def test_a_directory_that_may_not_be_entered_is_not_known_to_lie_in_memory(memory: Path) -> None:
+    with without_permission(memory):
+        assert not lies_in_memory(str(memory))

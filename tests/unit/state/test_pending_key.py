@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils import _pending_key
-from ansible_collections.dayzero.spike.plugins.module_utils._errors import StateUnusable
-from ansible_collections.dayzero.spike.plugins.module_utils._pending_key import (
+from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
+    RERUN,
+    StateUnusable,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import RootKey
+from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import ORDER
+from ansible_collections.dayzero.spike.plugins.module_utils._state import pending_key
+from ansible_collections.dayzero.spike.plugins.module_utils._state.pending_key import (
     PendingKey,
     file_name,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._root_key import RootKey
-from ansible_collections.dayzero.spike.plugins.module_utils._shamir import ORDER
 from ansible_collections.dayzero.spike.tests.support.directories import (
     Crash,
     Steps,
@@ -144,8 +147,8 @@ def test_loading_leaves_no_copy_of_the_key_but_the_one_that_is_given(
         handed.append(key)
         return RootKey(key)
 
-    monkeypatch.setattr(_pending_key, "read_file", read_file)
-    monkeypatch.setattr(_pending_key, "RootKey", root_key)
+    monkeypatch.setattr(pending_key, "read_file", read_file)
+    monkeypatch.setattr(pending_key, "RootKey", root_key)
     secret = KEY if whole else ORDER.to_bytes(32, "big")
     (memory / NAME).write_bytes(CONTENT[:-32] + secret)
     assert loaded(pending) == ((KEY, FINGERPRINT) if whole else None)
@@ -272,17 +275,22 @@ def test_what_cannot_be_read_is_refused(pending: PendingKey, memory: Path, kind:
         (memory / NAME).symlink_to("elsewhere")
     else:
         (memory / NAME).mkdir()
-    with pytest.raises(StateUnusable, match="cannot be read: ") as caught:
+    with pytest.raises(StateUnusable, match=r"cannot be read: .*\. Nothing was sent\.$") as caught:
         pending.load()
     assert pending.path in caught.value.message
+    assert caught.value.advice.what_to_do == (
+        f"Let an administrator move {pending.path} away: no run has made it.",
+        RERUN,
+    )
 
 
 def test_a_link_is_not_overwritten_through(pending: PendingKey, memory: Path) -> None:
     (memory / "elsewhere").write_bytes(b"untouched")
     (memory / NAME).symlink_to("elsewhere")
-    with pytest.raises(StateUnusable, match=r"cannot be removed: .* Remove it by hand"):
+    with pytest.raises(StateUnusable, match=r"is no longer needed and cannot be removed: ") as kept:
         pending.remove()
     assert (memory / "elsewhere").read_bytes() == b"untouched"
+    assert kept.value.advice.what_to_do == (f"Let an administrator remove {pending.path}.", RERUN)
 
 
 def test_a_key_that_cannot_be_kept_is_not_shown(pending: PendingKey, memory: Path) -> None:
@@ -292,4 +300,17 @@ def test_a_key_that_cannot_be_kept_is_not_shown(pending: PendingKey, memory: Pat
         pending.save(key, FINGERPRINT)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
-    assert not any(spelling in caught.value.message for spelling in key.spellings())
+    assert not any(spelling in str(caught.value.advice) for spelling in key.spellings())
+
+
+def test_without_a_directory_no_key_can_be_kept() -> None:
+    pending = PendingKey(None, "/does/not/exist", STATE_DIR)
+    with pytest.raises(ValueError, match="there is no directory in memory to keep it in"):
+        saved(pending)
+
+
+def test_a_directory_that_is_made_later_is_used_from_then_on(directory: int, memory: Path) -> None:
+    pending = PendingKey(None, str(memory), STATE_DIR)
+    pending.use(directory)
+    saved(pending)
+    assert loaded(pending) == (KEY, FINGERPRINT)

@@ -1,0 +1,33 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The controller's side of ``spike_bootstrap``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.dayzero.spike.plugins.plugin_utils._controller import (
+    ended_with_its_parent,
+)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs the module, and ends the run with the controller."""
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Run the module on the target and return its result."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        wrap_async = self._task.async_val and not self._connection.has_native_async
+        with ended_with_its_parent():
+            result.update(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
+        if not wrap_async:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result

@@ -1,0 +1,5 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bounded conversations with many peers over mutual TLS; knows nothing of SPIKE."""

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a restore tells: how far Nexus is, and whether it has proved its key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .._decide.emergency_words import NO_PROOF, NO_PROOF_STEPS
+from .._naming import Naming, fill
+from .._options.cluster import Keeper
+from .report import Report
+
+if TYPE_CHECKING:
+    # It imports libraries that the host may lack, and a report must be able to say so.
+    from .._spike.recovery import Progress
+
+
+class RestoreReport(Report):
+    """The record of one restore; ``mixed``: Nexus was restored with shards that are not ours."""
+
+    def __init__(
+        self, peers: Sequence[Keeper], nexus_api_url: str | None, naming: Naming = Naming.OPTIONS
+    ) -> None:
+        super().__init__(nexus_api_url, naming)
+        self._shares = len(peers)
+        self._scheme: str | None = None
+        self._token_opened: bool | None = None
+        self._progress: Progress | None = None
+        self._steps: tuple[str, ...] = ()
+        self.sent: list[int] = []
+        self.proved = False
+        self.mixed = False
+
+    @property
+    def restored(self) -> bool:
+        """Whether Nexus has said that it has a key again."""
+        return self._progress is not None and self._progress.restored
+
+    def checked(self, scheme: str | None, *, token_opened: bool | None) -> None:
+        """Note that the shards are one set, and whether their key opens the journal's token."""
+        self._scheme = scheme
+        self._token_opened = token_opened
+
+    def given(self, index: int, progress: Progress) -> None:
+        """Note that Nexus has answered to a shard."""
+        self.sent.append(index)
+        self._progress = progress
+
+    def unproved(self, reason: str, url: str) -> None:
+        """Note that nothing proves the key with which Nexus is live: it is never quiet."""
+        self.warnings.append(fill(NO_PROOF, {"reason": reason}))
+        self._steps = tuple(fill(step, {"url": url}) for step in NO_PROOF_STEPS)
+
+    def result(self) -> dict[str, Any]:
+        """The result's part that success and failure share."""
+        progress = self._progress
+        result = {
+            **super().result(),
+            "sent": list(self.sent),
+            "collected": progress.collected if progress else None,
+            "remaining": progress.remaining if progress else None,
+            "restored": self.restored,
+            "proved": self.proved,
+            "shares": self._shares,
+            "scheme": self._scheme,
+            "token_opened": self._token_opened,
+        }
+        if self._steps:
+            result["what_to_do"] = [
+                step.replace("erun bootstrap", "erun spike_restore") for step in self._steps
+            ]
+        return result
+
+
+__all__ = ["RestoreReport"]

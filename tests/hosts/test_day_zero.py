@@ -1,0 +1,168 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Day zero over SSH on real hosts, and what happens to hosts at night."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.dayzero.spike.tests.hosts.cluster import ROOT_PASSWORD, Cluster
+from ansible_collections.dayzero.spike.tests.hosts.machines import Site, wait_for
+from ansible_collections.dayzero.spike.tests.support.ansible_run import PlaybookRun
+
+# A module whose controller is gone has let go of its lock within 15 s, as the contract says.
+LETS_GO_SECONDS = 15
+
+
+def changed(run: PlaybookRun) -> dict[str, int]:
+    """How many tasks have changed each host, as the recap says."""
+    recap = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", run.output, re.MULTILINE)
+    return {host: int(number) for host, number in recap}
+
+
+@pytest.mark.parametrize("host", ["nexus1", "nexus2"])
+def test_a_fresh_host_is_checked_prepared_and_bootstrapped_and_then_left_alone(
+    host: str, site: Site, tmp_path: Path
+) -> None:
+    cluster = Cluster(site, host, tmp_path)
+    cluster.fresh()
+
+    check = cluster.play("day_zero", "--check")
+    assert check.returncode == 0, check.output
+    assert "This host is not prepared." in check.output
+    assert check.results == []
+
+    prepared = cluster.play("day_zero", "--tags", "spike_prepare")
+    assert prepared.returncode == 0, prepared.output
+
+    check = cluster.play("day_zero", "--check")
+    assert check.returncode == 0, check.output
+    assert [result["phase"] for result in check.results] == ["reach"]
+    assert not cluster.delivered()
+
+    run = cluster.play("day_zero")
+    assert run.returncode == 0, run.output
+    assert (run.results[-1]["phase"], run.results[-1]["changed"]) == ("done", True)
+    assert run.results[-1]["nexus"]["state"] == "ready"
+
+    again = cluster.play("day_zero")
+    assert again.returncode == 0, again.output
+    assert changed(again)[host] == 0
+
+    status = cluster.play("status")
+    assert status.returncode == 0, status.output
+    assert "Finished" in status.output
+
+
+def test_the_database_is_found_although_its_directory_is_closed(cluster: Cluster) -> None:
+    cluster.nexus.run("systemctl", "stop", "spike-nexus")
+    cluster.nexus.run(
+        "sh", "-c", "umask 077; mkdir -p /var/lib/spike/data; : >/var/lib/spike/data/spike.db"
+    )
+    run = cluster.play("day_zero")
+    assert run.returncode == 2
+    assert run.results[-1]["code"] == "state_already_initialized"
+    assert "/var/lib/spike" in run.results[-1]["msg"]
+
+
+def test_a_keeper_host_that_is_powered_off_is_named(cluster: Cluster) -> None:
+    lost = cluster.keepers[1]
+    lost.power_off()
+    try:
+        run = cluster.play("day_zero")
+    finally:
+        lost.boot()
+    assert run.returncode == 2
+    result = run.results[-1]
+    assert (result["phase"], result["failed_keepers"]) == ("reach", [2])
+    assert result["keepers"][1]["cause"] == "connect_timeout"
+    assert result["keepers"][1]["attempts"] == 5
+    assert not cluster.delivered()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "cause"),
+    [("drop", "connect_timeout"), ("reject with tcp reset", "connection_refused")],
+)
+def test_a_firewall_in_front_of_a_keeper_is_met_in_time(
+    verdict: str, cause: str, cluster: Cluster
+) -> None:
+    behind = cluster.keepers[2]
+    behind.filter_port(8443, verdict)
+    try:
+        run = cluster.play("day_zero")
+    finally:
+        behind.reconnect()
+    result = run.results[-1]
+    assert (result["phase"], result["failed_keepers"]) == ("reach", [3])
+    assert result["keepers"][2]["cause"] == cause
+    assert result["keepers"][2]["elapsed"] < 6.5
+    assert cluster.play("day_zero").returncode == 0
+
+
+def test_a_bootstrap_host_that_reboots_during_the_proof_ends_on_the_same_key(
+    cluster: Cluster,
+) -> None:
+    cluster.nexus.run("systemctl", "stop", "spike-nexus")
+    started = cluster.start_play("day_zero")
+    wait_for("the delivery", cluster.delivered)
+    cluster.nexus.reboot()
+    output, _ = started.communicate(timeout=120)
+    assert started.returncode != 0, output
+    assert cluster.nexus.run("ls", "-A", "/run/spike-bootstrap", check=False) == ""
+
+    cluster.start_nexus()
+    wait_for(
+        "Nexus's key",
+        lambda: cluster.play("status").results != [] and cluster.play("day_zero").returncode == 0,
+    )
+    again = cluster.play("day_zero")
+    assert again.returncode == 0, again.output
+    assert again.results[-1]["changed"] is False
+
+
+def test_a_connection_that_is_cut_during_the_proof_frees_the_lock_and_the_rerun_finishes(
+    cluster: Cluster,
+) -> None:
+    cluster.nexus.run("systemctl", "stop", "spike-nexus")
+    started = cluster.start_play("day_zero")
+    wait_for("the delivery", cluster.delivered)
+    os.killpg(started.pid, signal.SIGKILL)
+    began = time.monotonic()
+    wait_for("the lock", cluster.lock_is_free, LETS_GO_SECONDS)
+    assert time.monotonic() - began < LETS_GO_SECONDS
+    started.communicate(timeout=60)
+
+    cluster.start_nexus()
+    again = cluster.play("day_zero")
+    assert again.returncode == 0, again.output
+    assert again.results[-1]["resumed"] is True
+
+
+def test_a_plain_user_becomes_root_with_su(cluster: Cluster) -> None:
+    run = cluster.play(
+        "day_zero",
+        ansible_user="plain",
+        ansible_become_method="su",
+        ansible_become_password=ROOT_PASSWORD,
+    )
+    assert run.returncode == 0, run.output
+    assert run.results[-1]["nexus"]["state"] == "ready"
+
+
+def test_two_controllers_at_once_end_on_one_key(cluster: Cluster) -> None:
+    prepared = cluster.play("day_zero", "--tags", "spike_prepare")
+    assert prepared.returncode == 0, prepared.output
+    both = [cluster.start_play("day_zero", spike_bootstrap_keeper_timeout="30s") for _ in range(2)]
+    outputs = [run.communicate(timeout=180)[0] for run in both]
+    assert [run.returncode for run in both] == [0, 0], outputs
+    again = cluster.play("day_zero")
+    assert again.returncode == 0, again.output
+    assert again.results[-1]["changed"] is False

@@ -1,0 +1,68 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The documentation of spike_recover and spike_restore is what they take and give."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.dayzero.spike.plugins.module_utils._options.argument_spec import (
+    recover_arguments,
+    restore_arguments,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._run.recover_report import RecoverReport
+from ansible_collections.dayzero.spike.plugins.module_utils._run.restore_report import RestoreReport
+from ansible_collections.dayzero.spike.plugins.module_utils._spike.nexus_state import NexusState
+from ansible_collections.dayzero.spike.tools.generate import documented_options
+
+MODULES = Path(__file__).resolve().parents[2] / "plugins" / "modules"
+SPECS: dict[str, Any] = {"spike_recover": recover_arguments(), "spike_restore": restore_arguments()}
+REPORTS = {"spike_recover": RecoverReport, "spike_restore": RestoreReport}
+SOMETIMES = {"msg", "why", "what_to_do", "code", "option"}
+PAIRS = [(module, option) for module, spec in SPECS.items() for option in spec]
+FIELDS = ("type", "elements", "required", "default")
+
+
+def _return(module: str) -> dict[str, Any]:
+    source = (MODULES / f"{module}.py").read_text()
+    found = re.search(r'^RETURN = r"""\n(.*?)"""', source, re.DOTALL | re.MULTILINE)
+    assert found
+    documented: dict[str, Any] = yaml.safe_load(found.group(1))
+    return documented
+
+
+@pytest.mark.parametrize("module", SPECS)
+def test_all_options_are_documented(module: str) -> None:
+    assert set(documented_options(module)) == set(SPECS[module])
+
+
+@pytest.mark.parametrize(("module", "option"), PAIRS)
+def test_an_option_is_documented_as_it_is(module: str, option: str) -> None:
+    documented, spec = documented_options(module)[option], SPECS[module][option]
+    assert [documented.get(name) for name in FIELDS] == [spec.get(name) for name in FIELDS]
+    assert list(documented.get("choices", [])) == list(spec.get("choices", []))
+    assert set(documented.get("suboptions", {})) == set(spec.get("options", {}))
+    fallback = spec["fallback"][1] if "fallback" in spec else []
+    text = " ".join(documented["description"])
+    assert re.findall(r"Falls back to E\((\w+)\)", text) == fallback
+    assert documented["version_added"]
+
+
+def test_shards_are_never_logged() -> None:
+    assert SPECS["spike_restore"]["shards"]["no_log"] is True
+
+
+@pytest.mark.parametrize("module", SPECS)
+def test_a_result_has_the_documented_fields(module: str) -> None:
+    result = REPORTS[module]([], "https://nexus:8553").result()
+    documented = _return(module)
+    assert set(result) - {"changed"} == set(documented) - SOMETIMES
+    nexus = documented["nexus"]["contains"]
+    assert list(result["nexus"]) == list(nexus)
+    assert set(nexus["state"]["choices"]) == {state.value for state in NexusState}
