@@ -230,7 +230,9 @@ def test_killed_at_any_step_a_rerun_ends_on_the_same_key(
             scenario.between(cluster)
             ends.update(_rerun_until_done(scenario, cluster, point))
             runs += cluster.runs
-    assert ends["killed"] > len(traced.points) / 2, "too few points were reached"
+    # What is passed again is passed as often as a busy host makes it.
+    firsts = sum(point.number == 1 for point in traced.points)
+    assert ends["killed"] > firsts / 2, "too few points were reached"
     record_property("table", _line(scenario.name, len(traced.points), runs, ends))
 
 
