@@ -24,7 +24,7 @@ from ansible_collections.dayzero.spike.tests.support.directories import memory_d
 
 _MODULE = "ansible_collections.dayzero.spike.plugins.modules.spike_bootstrap"
 RUN_THE_MODULE = f"import runpy; runpy.run_module({_MODULE!r}, run_name='__main__')"
-_FLOOR = Path(__file__).with_name("floor.py").read_text()
+_FLOOR = f"import runpy; runpy.run_path({str(Path(__file__).with_name('floor.py'))!r}, run_name='__main__')"
 # Nexus is ready as soon as the keepers have what it needs: what is measured is ours.
 _NEXUS_LOOKS_EVERY = 0.005
 
