@@ -24,9 +24,11 @@ from ansible_collections.dayzero.spike.tests.support.directories import memory_d
 
 _MODULE = "ansible_collections.dayzero.spike.plugins.modules.spike_bootstrap"
 RUN_THE_MODULE = f"import runpy; runpy.run_module({_MODULE!r}, run_name='__main__')"
-_FLOOR = f"import runpy; runpy.run_path({str(Path(__file__).with_name('floor.py'))!r}, run_name='__main__')"
+_FLOOR = Path(__file__).with_name("floor.py")
+_RUN_THE_FLOOR = f"import runpy; runpy.run_path({str(_FLOOR)!r}, run_name='__main__')"
 # Nexus is ready as soon as the keepers have what it needs: what is measured is ours.
 _NEXUS_LOOKS_EVERY = 0.005
+_THRESHOLD = 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Place:
             "key": self.options["svid_key"],
             "bundle": self.options["svid_bundle"],
         }
-        return measure(_FLOOR, message=json.dumps(plan).encode(), environment=self.environment)
+        return measure(
+            _RUN_THE_FLOOR, message=json.dumps(plan).encode(), environment=self.environment
+        )
 
     @contextlib.contextmanager
     def watched_nexus(self) -> Iterator[list[float]]:
@@ -59,7 +63,7 @@ class Place:
         moments: list[float] = []
 
         def wait() -> None:
-            self.spike.await_ready(60)
+            self.spike.await_key(60)
             moments.append(time.monotonic())
 
         watch = threading.Thread(target=wait)
@@ -70,14 +74,13 @@ class Place:
 
 @contextlib.contextmanager
 def place(binary: Path, authority: Authority, keepers: int) -> Iterator[Place]:
-    """Start a SPIKE with a threshold of more than half of its keepers."""
-    threshold = keepers // 2 + 1
+    """Start a SPIKE with SPIKE's default threshold."""
     with (
         GoSpike(
             binary,
             authority,
             keepers=keepers,
-            threshold=threshold,
+            threshold=_THRESHOLD,
             nexus_poll=_NEXUS_LOOKS_EVERY,
         ) as spike,
         memory_directory() as runtime_dir,
@@ -90,7 +93,7 @@ def place(binary: Path, authority: Authority, keepers: int) -> Iterator[Place]:
         bundle.write_bytes(authority.bundle_pem())
         options = {
             "keeper_peers": list(spike.keeper_urls),
-            "shamir_threshold": threshold,
+            "shamir_threshold": _THRESHOLD,
             "nexus_api_url": spike.nexus_url,
             "svid_source": "files",
             "svid_cert": str(certificate),

@@ -200,6 +200,10 @@ class GoSpike:
         """Return the state when Nexus has a root key, and after ``seconds`` at the latest."""
         return _cluster_state(self._talk.ask({"cmd": "await_ready", "seconds": seconds}))
 
+    def await_key(self, seconds: float = 10) -> NexusState:
+        """Return Nexus's state at the very moment in which it has a root key, or after that."""
+        return NexusState(**self._talk.ask({"cmd": "await_key", "seconds": seconds}))
+
     def _serve(self) -> dict[str, Any]:
         # gospike has read the files when it answers.
         with memory_directory() as directory:

@@ -47,7 +47,8 @@ type servedAnswer struct {
 }
 
 // commandMessage is "state", answered at once, or "await_ready", answered when Nexus has its
-// root key and after Seconds at the latest; either with a stateAnswer.
+// root key and after Seconds at the latest; either with a stateAnswer. "await_key" is answered
+// then, too, with a nexusState, and no time is spent on what the keepers have.
 type commandMessage struct {
 	Cmd     string  `json:"cmd"`
 	Seconds float64 `json:"seconds"`
@@ -144,6 +145,12 @@ func (c *cluster) answer(command commandMessage) (any, error) {
 		case <-time.After(seconds(command.Seconds)):
 		}
 		return c.state(), nil
+	case "await_key":
+		select {
+		case <-c.nexus.ready:
+		case <-time.After(seconds(command.Seconds)):
+		}
+		return c.nexus.state(), nil
 	}
 	return nil, fmt.Errorf("no such command: %q", command.Cmd)
 }
