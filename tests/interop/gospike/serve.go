@@ -46,8 +46,9 @@ type servedAnswer struct {
 	Nexus   string   `json:"nexus"`
 }
 
-// commandMessage is "state", answered at once, or "await_ready", answered when Nexus has its
-// root key and after Seconds at the latest; either with a stateAnswer.
+// commandMessage is "state", answered at once, "await_ready", answered when Nexus has its root key
+// and after Seconds at the latest, or "restart", after which nobody remembers anything; each with a
+// stateAnswer.
 type commandMessage struct {
 	Cmd     string  `json:"cmd"`
 	Seconds float64 `json:"seconds"`
@@ -96,6 +97,7 @@ func startCluster(config serveMessage) (*cluster, servedAnswer, error) {
 		os.Setenv(env.TrustRootKeeper, config.TrustDomain),
 		os.Setenv(env.TrustRootNexus, config.TrustDomain),
 		os.Setenv(env.TrustRootBootstrap, config.TrustDomain),
+		os.Setenv(env.TrustRootPilot, config.TrustDomain),
 	); err != nil {
 		return nil, served, err
 	}
@@ -116,7 +118,8 @@ func startCluster(config serveMessage) (*cluster, servedAnswer, error) {
 		return nil, served, err
 	}
 
-	spike := &cluster{nexus: newNexus()}
+	spike := &cluster{}
+	spike.nexus = newNexus(spike.supply)
 	for id := range config.Keepers {
 		k := &keeper{id: uint64(id) + 1}
 		url, err := keeperIdentity.listen(predicate.AllowKeeperPeer, k.route)
@@ -140,12 +143,25 @@ func (c *cluster) answer(command commandMessage) (any, error) {
 		return c.state(), nil
 	case "await_ready":
 		select {
-		case <-c.nexus.ready:
+		case <-c.nexus.awaited():
 		case <-time.After(seconds(command.Seconds)):
 		}
 		return c.state(), nil
+	case "restart":
+		for _, k := range c.keepers {
+			k.forget()
+		}
+		c.nexus.forget()
+		return c.state(), nil
 	}
 	return nil, fmt.Errorf("no such command: %q", command.Cmd)
+}
+
+// supply gives the keepers the shards of a key that operators have given Nexus.
+func (c *cluster) supply(parts shards) {
+	for _, k := range c.keepers {
+		k.take(parts[k.id])
+	}
 }
 
 func (c *cluster) state() stateAnswer {
@@ -176,7 +192,8 @@ func (c *cluster) consistent() bool {
 	}
 
 	rootKey, err := recoverRootKey(held, ids)
-	if err != nil || c.nexus.isReady() && rootKey != c.nexus.rootKey {
+	nexusKey, ready := c.nexus.key()
+	if err != nil || ready && rootKey != nexusKey {
 		return false
 	}
 	for window := range slices.Chunk(ids, threshold) {
