@@ -30,6 +30,7 @@ extends_documentation_fragment:
   - dayzero.spike._identity
   - dayzero.spike._directories
   - dayzero.spike._pilot
+  - dayzero.spike._naming
 attributes:
   action_group:
     description: >-

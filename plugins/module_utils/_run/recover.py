@@ -120,7 +120,7 @@ class _Recovery:
                 problem=str(refused),
                 outcome="Nothing was handed out.",
                 odd_one="",
-                likely="shamir_threshold is not that of Nexus, or Nexus splits its key in a way"
+                likely="{shamir_threshold} is not that of Nexus, or Nexus splits its key in a way"
                 " that this collection does not know.",
                 first_step="Upgrade the collection dayzero.spike, if SPIKE is newer than it.",
                 threshold=threshold,
