@@ -71,8 +71,8 @@ options:
     default: present
   expires_in:
     description:
-      - How long an entry that is made here is there, as a duration such as V(1h). Then SPIRE deletes
-        it, whatever became of this run. By default it stays. Each run sets it anew.
+      - How long an entry that is made here is there, as a duration such as V(1h). Then SPIRE
+        deletes it, whatever became of this run. By default it stays. Each run sets it anew.
     type: str
   retire:
     description:

@@ -18,7 +18,7 @@ from ansible_collections.dayzero.spike.tests.support.module_run import Result, r
 _ON_FAILURE = {"failed", "msg", "why", "what_to_do", "code"}
 _ALWAYS = {"changed", "phase", "nexus", "shares", "scheme", "token_opened"}
 FIELDS = {
-    "spike_recover": _ALWAYS | {"shards", "threshold"},
+    "spike_recover": _ALWAYS | {"shards", "recovery", "threshold"},
     "spike_restore": _ALWAYS | {"sent", "collected", "remaining", "restored", "proved"},
 }
 

@@ -411,8 +411,8 @@ def _lines(given: Sequence[str], threshold: int, shares: int, *, complete: bool)
     if not complete and len(given) >= threshold:
         raise ConfigError(
             "shards",
-            f"{len(given)} are given, a whole set, and {{complete}} is false: as parts they would not"
-            " be checked against each other. Nothing was sent",
+            f"{len(given)} are given, a whole set, and {{complete}} is false: as parts they would"
+            " not be checked against each other. Nothing was sent",
             "set {complete} to true",
         )
     return tuple(map(str, given))
