@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,28 +25,9 @@ from ansible_collections.dayzero.spike.tests.support.module_run import (
     files_below,
     run_directly,
 )
+from ansible_collections.dayzero.spike.tests.support.spellings import shown_in, spellings
 
 pytestmark = pytest.mark.slow
-
-
-def spellings(secret: bytes) -> Iterator[bytes]:
-    """The forms in which 32 bytes could show up anywhere."""
-    numbers = list(secret)
-    for text in (
-        secret.hex(),
-        secret.hex().upper(),
-        ":".join(f"{number:02x}" for number in numbers),
-        base64.b64encode(secret).decode().rstrip("="),
-        base64.urlsafe_b64encode(secret).decode().rstrip("="),
-        json.dumps(numbers)[1:-1],
-        json.dumps(numbers, separators=(",", ":"))[1:-1],
-        " ".join(map(str, numbers)),
-        "\n".join(map(str, numbers)),
-        repr(secret)[2:-1],
-        str(int.from_bytes(secret, "big")),
-    ):
-        yield text.encode()
-    yield secret
 
 
 def where_shown(host: Host, texts: dict[str, bytes]) -> list[str]:
@@ -56,12 +35,7 @@ def where_shown(host: Host, texts: dict[str, bytes]) -> list[str]:
     secrets = [host.root_key(1, 2), *host.shards().values()]
     assert len(secrets) == 4
     forms = [form for secret in secrets for form in spellings(secret)]
-    # A list that Ansible prints over many lines is looked for as one line, too.
-    return [
-        name
-        for name, text in texts.items()
-        if any(form in text or form in b" ".join(text.split()) for form in forms)
-    ]
+    return shown_in(texts, forms)
 
 
 def everything_written(host: Host) -> dict[str, bytes]:
@@ -112,7 +86,6 @@ def test_nothing_of_a_run_that_is_told_to_end_shows_a_secret(host: Host) -> None
 
 # The result is made to hold the key and every shard, in the spellings that masking knows.
 _LEAK = """
-import base64
 from ansible_collections.dayzero.spike.plugins.module_utils._run import report
 from ansible_collections.dayzero.spike.plugins.module_utils._key import root_key
 leaked = []
@@ -229,14 +202,6 @@ def test_nothing_of_a_recovery_or_a_restore_shows_a_secret(host: Host) -> None:
     texts = emergency_texts(host, *outputs)
     # The command line that the test itself gives is not in there; the lines must not be either.
     assert shown_in(texts, [*forms, *(line.encode() for line in lines.values())]) == []
-
-
-def shown_in(texts: dict[str, bytes], forms: list[bytes]) -> list[str]:
-    return [
-        name
-        for name, text in texts.items()
-        if any(form in text or form in b" ".join(text.split()) for form in forms)
-    ]
 
 
 def ansible(
