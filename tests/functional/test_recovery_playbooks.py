@@ -15,6 +15,7 @@ import select
 import subprocess
 import termios
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,13 @@ from ansible_collections.dayzero.spike.tests.support.ansible_run import run_prog
 from ansible_collections.dayzero.spike.tests.support.custodian_keys import with_age, with_pgp
 from ansible_collections.dayzero.spike.tests.support.emergency import lines_of
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
+from ansible_collections.dayzero.spike.tests.support.module_run import files_below
 from ansible_collections.dayzero.spike.tests.support.snapshot import snapshot
+from ansible_collections.dayzero.spike.tests.support.spellings import (
+    of_processes,
+    shown_in,
+    spellings,
+)
 from ansible_collections.dayzero.spike.tests.support.spire_server import FakeSpireServer
 
 pytestmark = pytest.mark.slow
@@ -149,6 +156,27 @@ def test_custodians_come_one_by_one(operator: Operator) -> None:
     status, output = operator.play("restore", spike_restore_shards=lines[:1], **part)
     assert status == 0, output
     assert "Nexus proves the root key" in output
+
+
+def test_while_a_restore_waits_its_lines_are_in_no_file_argument_or_environment(
+    operator: Operator,
+) -> None:
+    host = operator.host
+    lines = list(lines_of(host.root_key(1, 2), host.sandbox).values())[:2]
+    secrets = [host.root_key(1, 2), *host.shards().values()]
+    forms = [form for secret in secrets for form in spellings(secret)]
+    host.sandbox.restart()
+    host.sandbox.nexus.inject({"delay": "3s"})
+    with ThreadPoolExecutor(1) as aside:
+        # The operator's own file with them is not looked at.
+        running = aside.submit(operator.play, "restore", spike_restore_shards=lines)
+        assert host.sandbox.nexus.stats.wait_for(lambda stats: stats.restore_requests > 0, 60)
+        texts = files_below(host.state_dir, host.runtime_dir, host.home, host.temporary)
+        processes = of_processes()
+        status, output = running.result()
+    assert status == 0, output
+    assert any(b"dayzero.spike.restore" in text for text in processes.values())
+    assert shown_in({**texts, **processes, "output": output.encode()}, forms) == []
 
 
 # -- SPIRE's entry

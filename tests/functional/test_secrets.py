@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import tempfile
@@ -18,14 +19,23 @@ from ansible_collections.dayzero.spike.tests.support.ansible_run import (
     run_through_ansible,
 )
 from ansible_collections.dayzero.spike.tests.support.custodian_keys import with_age, with_pgp
-from ansible_collections.dayzero.spike.tests.support.emergency import common, lines_of
+from ansible_collections.dayzero.spike.tests.support.emergency import (
+    common,
+    lines_of,
+    options_of_recover,
+    options_of_restore,
+)
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
 from ansible_collections.dayzero.spike.tests.support.module_run import (
     assert_whole,
     files_below,
     run_directly,
 )
-from ansible_collections.dayzero.spike.tests.support.spellings import shown_in, spellings
+from ansible_collections.dayzero.spike.tests.support.spellings import (
+    of_processes,
+    shown_in,
+    spellings,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +96,7 @@ def test_nothing_of_a_run_that_is_told_to_end_shows_a_secret(host: Host) -> None
 
 # The result is made to hold the key and every shard, in the spellings that masking knows.
 _LEAK = """
+import base64
 from ansible_collections.dayzero.spike.plugins.module_utils._run import report
 from ansible_collections.dayzero.spike.plugins.module_utils._key import root_key
 leaked = []
@@ -163,6 +174,78 @@ room.{function} = defective
 
 
 # -- in an emergency: the custodians' lines, too
+
+
+# The same of both modules for an emergency, in every spelling that masking knows.
+_LEAKS = {
+    "spike_recover": """
+import base64
+from ansible_collections.dayzero.spike.plugins.module_utils._run import recover, recover_report
+leaked, fetch, result = [], recover.fetch, recover_report.RecoverReport.result
+def leaking(*arguments):
+    shards = fetch(*arguments)
+    for index, shard in shards.items():
+        leaked.extend([shard.hex(), base64.b64encode(shard).decode(), str(list(shard))])
+        leaked.append(f"spike:{index}:{shard.hex()}")
+    return shards
+recover.fetch = leaking
+recover_report.RecoverReport.result = lambda self: {**result(self), "leaked": leaked}
+""",
+    "spike_restore": """
+import base64
+from ansible_collections.dayzero.spike.plugins.module_utils._run import restore, restore_report
+leaked, rebuild, result = [], restore.rebuild, restore_report.RestoreReport.result
+def leaking(shards, *arguments):
+    checked = rebuild(shards, *arguments)
+    for secret in (checked.key.exposed(), *shards.values()):
+        leaked.extend([secret.hex(), base64.b64encode(secret).decode(), str(list(secret))])
+    return checked
+restore.rebuild = leaking
+restore_report.RestoreReport.result = lambda self: {**result(self), "leaked": leaked}
+""",
+}
+
+
+@pytest.mark.parametrize("module", _LEAKS)
+def test_a_secret_that_came_into_the_result_of_an_emergency_would_be_masked(
+    host: Host, module: str
+) -> None:
+    assert host.run().result["changed"]
+    secrets = [host.root_key(1, 2), *host.shards().values()]
+    forms = [form for secret in secrets for form in spellings(secret)]
+    owners = [with_age("a"), with_pgp("b"), with_age("c")]
+    if module == "spike_recover":
+        options, expected = options_of_recover(host, owners), 12
+    else:
+        lines = lines_of(secrets[0], host.sandbox)
+        options, expected = options_of_restore(host, [lines[1], lines[2]]), 9
+        host.sandbox.restart()
+    run = run_directly(options, environment=host.environment, prelude=_LEAKS[module], module=module)
+    assert run.result["phase"] == "done"
+    assert len(run.result["leaked"]) == expected
+    assert shown_in({"stdout": run.stdout.encode()}, forms) == []
+
+
+@pytest.mark.parametrize("place", ["a file", "an output", "an argument", "an environment"])
+def test_the_search_finds_a_secret_that_was_planted(host: Host, place: str) -> None:
+    secret = bytes(range(100, 132))
+    for form in spellings(secret):
+        if place == "a file":
+            (host.home / "planted").write_bytes(b"before " + form + b" after")
+            texts = files_below(host.home)
+        elif place == "an output":
+            texts = {"output": b"before " + form + b" after"}
+        elif b"\0" in form:
+            continue
+        else:
+            planted = {"PLANTED": form} if place == "an environment" else {}
+            arguments = [form] if place == "an argument" else []
+            with subprocess.Popen(
+                ["cat", "-", *arguments], stdin=subprocess.PIPE, env={**os.environb, **planted}
+            ) as process:
+                texts = of_processes()
+                process.terminate()
+        assert shown_in(texts, list(spellings(secret))), form
 
 
 def emergency_texts(host: Host, *outputs: str) -> dict[str, bytes]:
