@@ -6,14 +6,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
-import select
-import subprocess
-import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +30,7 @@ from ansible_collections.dayzero.spike.tests.support.spellings import (
     spellings,
 )
 from ansible_collections.dayzero.spike.tests.support.spire_server import FakeSpireServer
+from ansible_collections.dayzero.spike.tests.support.terminal import typed
 
 pytestmark = pytest.mark.slow
 
@@ -280,36 +276,16 @@ def test_the_entry_is_somebody_elses_business_where_the_inventory_says_so(
 # -- prompts
 
 
-def test_the_lines_are_asked_for_and_not_echoed(host: Host, tmp_path: Path) -> None:
-    hosts = tmp_path / "inventory.yml"
-    hosts.write_text(inventory(describe(host.sandbox, host.state_dir, host.runtime_dir)))
-    assert host.run().result["changed"]
-    lines = lines_of(host.root_key(1, 2), host.sandbox)
+def test_the_lines_are_asked_for_and_not_echoed(operator: Operator) -> None:
+    host = operator.host
+    lines = list(lines_of(host.root_key(1, 2), host.sandbox).values())
     host.sandbox.restart()
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        ["ansible-playbook", "-i", str(hosts), "dayzero.spike.restore"],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        env=host.environment,
-        start_new_session=True,
-        # Ansible asks only at a terminal that it owns.
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    session = typed(
+        ["ansible-playbook", "-i", str(operator.inventory), "dayzero.spike.restore"],
+        lines[:2],
+        prompt="hex digits>",
+        environment=host.environment,
     )
-    os.close(follower)
-    output, typed = b"", 0
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and select.select([leader], [], [], 30)[0]:
-        try:
-            output += os.read(leader, 65536)
-        except OSError:
-            break
-        if output.count(b"hex digits>") > typed < 2:
-            typed += 1
-            time.sleep(0.5)
-            os.write(leader, lines[typed].encode() + b"\r")
-    assert process.wait(30) == 0, output.decode()[-3000:]
-    os.close(leader)
-    assert b"Nexus proves the root key" in output
-    assert not any(line.split(":")[2].encode() in output for line in lines.values())
+    assert session.returncode == 0, session.output[-3000:]
+    assert "Nexus proves the root key" in session.output
+    assert not any(line.split(":")[2] in session.output for line in lines)
