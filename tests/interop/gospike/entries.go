@@ -176,9 +176,7 @@ func entryCommand(arguments []string) error {
 	case "update":
 		return store.change(func(entries []entry) ([]entry, error) { return updated(entries, wanted, *output) })
 	case "delete":
-		return store.change(func(entries []entry) ([]entry, error) {
-			return slices.DeleteFunc(entries, func(e entry) bool { return e.ID == *entryID }), nil
-		})
+		return store.change(func(entries []entry) ([]entry, error) { return deleted(entries, wanted, *output) })
 	}
 	return fmt.Errorf("no such command: %q", arguments[1])
 }
@@ -237,6 +235,14 @@ func updated(entries []entry, wanted entry, output string) ([]entry, error) {
 		return entries, answerWith("entry", wanted, output)
 	}
 	return nil, errors.New("Failed to update the following entry (code: NotFound, msg: \"entry not found\")")
+}
+
+func deleted(entries []entry, wanted entry, output string) ([]entry, error) {
+	left := slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return e.ID == wanted.ID })
+	if len(left) == len(entries) {
+		return nil, errors.New("Failed to delete the following entry (code: NotFound, msg: \"entry not found\")")
+	}
+	return left, answerWith("entry", wanted, output)
 }
 
 func answerWith(name string, e entry, output string) error {
