@@ -175,6 +175,24 @@ def test_while_a_restore_waits_its_lines_are_in_no_file_argument_or_environment(
     assert shown_in({**texts, **processes, "output": output.encode()}, forms) == []
 
 
+def test_lines_may_come_from_a_vault(operator: Operator) -> None:
+    host = operator.host
+    lines = list(lines_of(host.root_key(1, 2), host.sandbox).values())
+    host.sandbox.restart()
+    password, vault = operator.directory / "password", operator.directory / "lines.yml"
+    password.write_text("a password for this test")
+    vault.write_text(json.dumps({"spike_restore_shards": lines[:2]}))
+    opened = f"--vault-password-file={password}"
+    sealed = run_program(
+        "ansible-vault", "encrypt", str(vault), opened, environment=host.environment
+    )
+    assert sealed.returncode == 0, sealed.stderr
+    assert "spike" not in vault.read_text()
+    status, output = operator.play("restore", "-e", f"@{vault}", opened)
+    assert status == 0, output
+    assert "Nexus proves the root key" in output
+
+
 # -- SPIRE's entry
 
 
@@ -236,6 +254,24 @@ def test_the_entry_goes_when_the_run_fails_too(operator: Operator, spire: FakeSp
     assert spire.entries == []
 
 
+def test_the_entry_that_a_killed_run_left_is_gone_after_the_next(
+    operator: Operator, spire: FakeSpireServer
+) -> None:
+    assert operator.recover()[0] == 0
+    left = {
+        "id": spire.argument("create", "-entryID"),
+        "spiffe_id": {"trust_domain": "spike.ist", "path": "/spike/pilot/role/recover"},
+        "parent_id": {"trust_domain": "spike.ist", "path": "/spire/agent/x509pop/4f1c"},
+        "selectors": [{"type": "unix", "value": "user:spike-recover"}],
+        "expires_at": "1",
+    }
+    spire.hold(left)
+    assert operator.recover()[0] == 0
+    # It is prolonged for this run, and then deleted.
+    assert spire.asked()[4:] == ["show", "update", "show", "delete"]
+    assert spire.entries == []
+
+
 def test_an_entry_of_somebody_else_stays(operator: Operator, spire: FakeSpireServer) -> None:
     theirs = {
         "id": "theirs",
@@ -254,7 +290,7 @@ def test_a_check_makes_no_entry_and_says_what_it_cannot_see(
 ) -> None:
     status, output = operator.recover("--check")
     assert status == 0, output
-    assert "A real run would make SPIRE's entry for the user spike-recover first." in output
+    assert "A real run would make SPIRE's entry for the user spike-recover first" in output
     assert spire.asked() == ["show"]
     assert not operator.shards.exists()
 
