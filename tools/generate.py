@@ -16,7 +16,7 @@ import ast
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,17 @@ ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "spike_bootstrap_"
 # Options of the module that the role sets itself.
 OF_THE_ROLE = {"naming"}
+# Options of a module for an emergency that its role has in another way, or not at all.
+OTHERWISE = {"spike_recover": {"directory"}, "spike_restore": set()}
+# What such a role finds out before it gives it to its module.
+GIVEN_BY_HAND = {
+    "custodians",
+    "shards",
+    "proof_svid_cert",
+    "proof_svid_key",
+    "state_dir",
+    "runtime_dir",
+}
 # Options whose default in the role is a variable that all roles share.
 SHARED_DEFAULTS = dict.fromkeys(
     ("trust_root_keeper", "trust_root_nexus", "trust_root_bootstrap"),
@@ -79,41 +90,89 @@ def _paragraphs(option: Mapping[str, Any]) -> list[str]:
     return [description] if isinstance(description, str) else list(description)
 
 
-def role_paragraphs(option: Mapping[str, Any]) -> list[str]:
+def role_paragraphs(option: Mapping[str, Any], prefix: str = PREFIX) -> list[str]:
     """How the role describes an option: it hands every one over, so nothing falls back."""
     paragraphs = [text for text in _paragraphs(option) if not text.startswith("Falls back to")]
     if isinstance(option.get("choices"), dict):
         paragraphs += [f"V({choice}). {text}" for choice, text in option["choices"].items()]
-    return [_of_the_role(text) for text in paragraphs]
+    return [_of_the_role(text, prefix) for text in paragraphs]
 
 
-def _of_the_role(text: str) -> str:
-    text = re.sub(r"\bO\((?=\w+[)=])", f"O({PREFIX}", text)
+def _of_the_role(text: str, prefix: str) -> str:
+    text = re.sub(r"\bO\((?=\w+[)=[])", f"O({prefix}", text)
     return re.sub(r"\bRV\((?!ignore:)", "RV(ignore:", text)
 
 
 def argument_spec() -> str:
     """The role's options that are the module's, as ``meta/argument_specs.yml`` has them."""
+    return _specs(_of_the_operator(), PREFIX)
+
+
+def _specs(options: Iterable[tuple[str, Mapping[str, Any]]], prefix: str) -> str:
     lines: list[str] = []
-    for name, option in _of_the_operator():
-        lines += [f"      {PREFIX}{name}:", "        description:"]
-        for text in role_paragraphs(option):
-            lines.append("          - >-")
-            lines += textwrap.wrap(
-                text,
-                _WIDTH,
-                initial_indent=" " * 12,
-                subsequent_indent=" " * 12,
-                break_on_hyphens=False,
-                break_long_words=False,
-            )
-        lines.append(f"        type: {option.get('type', 'str')}")
-        # Ansible refuses null where there is a default or a choice, and here it is "not set".
-        for field in ("elements", "required", "choices"):
-            if field in option:
-                value = option[field]
-                value = [*value, None] if field == "choices" else value
-                lines.append(f"        {field}: {_yaml(value)}")
+    for name, option in options:
+        lines += _spec(f"{prefix}{name}", option, prefix, indent=6)
+    return "\n".join(lines)
+
+
+def _spec(name: str, option: Mapping[str, Any], prefix: str, *, indent: int) -> list[str]:
+    margin = " " * indent
+    lines = [f"{margin}{name}:", f"{margin}  description:"]
+    for text in role_paragraphs(option, prefix):
+        lines.append(f"{margin}    - >-")
+        lines += textwrap.wrap(
+            text,
+            _WIDTH,
+            initial_indent=f"{margin}      ",
+            subsequent_indent=f"{margin}      ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    lines.append(f"{margin}  type: {option.get('type', 'str')}")
+    # Ansible refuses null where there is a default or a choice, and here it is "not set".
+    for field in ("elements", "required", "choices"):
+        if field in option:
+            value = option[field]
+            value = [*value, None] if field == "choices" else value
+            lines.append(f"{margin}  {field}: {_yaml(value)}")
+    if "suboptions" in option:
+        lines.append(f"{margin}  options:")
+        for sub, suboption in option["suboptions"].items():
+            lines += _spec(sub, suboption, prefix, indent=indent + 4)
+    return lines
+
+
+def _of_an_emergency(module: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The options of ``spike_recover`` or ``spike_restore`` that are variables of its role."""
+    for name, option in documented_options(module).items():
+        if name not in (*OF_THE_ROLE, "keeper_peers", *OTHERWISE[module]):
+            yield name, {**option, "required": False}
+
+
+def emergency_spec(module: str) -> str:
+    """The options of such a role that are its module's."""
+    return _specs(_of_an_emergency(module), f"{module}_")
+
+
+def emergency_options(module: str) -> str:
+    """What such a role gives its module: its own variable, else that of the bootstrap."""
+    shared = documented_options("spike_bootstrap")
+    lines = []
+    for name, _unused in _of_an_emergency(module):
+        if name in GIVEN_BY_HAND:
+            continue
+        value = f"{module}_{name} | default(omit)"
+        if name in shared:
+            last = f"_{module}_set.trust_roots" if name in SHARED_DEFAULTS else "omit"
+            default = f"default({PREFIX}{name} | default({last}, true), true)"
+            if len(default) > _WIDTH - 16:
+                default = default.replace(" | ", "\n                   | ", 1)
+            value = f"{module}_{name}\n         | {default}"
+        elif name == "trust_root_pilot":
+            value = f"{module}_{name}\n         | default(_{module}_set.trust_roots, true)"
+        folded = [f"    {name}: >-", f"      {{{{ {value} }}}}"]
+        line = f'    {name}: "{{{{ {value} }}}}"'
+        lines += folded if "\n" in value else [line]
     return "\n".join(lines)
 
 
@@ -218,6 +277,10 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "roles/spike_bootstrap/vars/main.yml": settings,
     "roles/spike_bootstrap/tasks/with_python.yml": shared,
     "roles/spike_service/tasks/proof.yml": elsewhere,
+    "roles/spike_recover/meta/argument_specs.yml": lambda: emergency_spec("spike_recover"),
+    "roles/spike_recover/tasks/run.yml": lambda: emergency_options("spike_recover"),
+    "roles/spike_restore/meta/argument_specs.yml": lambda: emergency_spec("spike_restore"),
+    "roles/spike_restore/tasks/run.yml": lambda: emergency_options("spike_restore"),
     "docs/settings.md": table,
     "docs/docsite/extra-docs.yml": reference,
     "docs/docsite/rst/timeouts.rst": lambda: pictures.inlined(pictures.schedule()),

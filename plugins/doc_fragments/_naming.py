@@ -17,8 +17,8 @@ options:
     choices:
       options: Those of this module's options, as a task has them.
       variables: >-
-        Those of the variables of the role P(dayzero.spike.spike_bootstrap#role), which sets this
-        itself.
+        Those of the variables of the role for this module, such as
+        P(dayzero.spike.spike_bootstrap#role), which sets this itself.
     default: options
     version_added: 1.0.0
 """

@@ -28,6 +28,10 @@ options:
     type: list
     elements: dict
     default: []
+  only_pilots:
+    description: Whether to give the entries of O(pilots) alone, whatever the rest of the cluster.
+    type: bool
+    default: false
   sha256:
     description: Whether entries select the binary too, where its digest is known.
     type: bool
@@ -58,7 +62,10 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.dayzero.spike.plugins.plugin_utils._entries import entries_of
+from ansible_collections.dayzero.spike.plugins.plugin_utils._entries import (
+    entries_of,
+    entries_of_pilots,
+)
 from ansible_collections.dayzero.spike.plugins.plugin_utils._inventory import cluster_in
 
 
@@ -70,15 +77,15 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     ) -> list[Any]:
         self.set_options(var_options=variables, direct=kwargs)
         available = variables or {}
-        cluster, problems = cluster_in(available)
+        hostvars = available.get("hostvars", {})
+        pilots, sha256 = self.get_option("pilots") or [], self.get_option("sha256")
         found: list[dict[str, Any]] = []
-        if cluster is not None:
-            found, problems = entries_of(
-                cluster,
-                available.get("hostvars", {}),
-                self.get_option("pilots") or [],
-                sha256=self.get_option("sha256"),
-            )
+        if self.get_option("only_pilots"):
+            found, problems = entries_of_pilots(hostvars, pilots, sha256=sha256)
+        else:
+            cluster, problems = cluster_in(available)
+            if cluster is not None:
+                found, problems = entries_of(cluster, hostvars, pilots, sha256=sha256)
         if self.get_option("check"):
             return problems
         if problems:

@@ -54,13 +54,39 @@ OPTIONS = (
     "naming",
 )
 
+# Options of the modules for an emergency, each with those of them that have it.
+EMERGENCY_OPTIONS = {
+    "trust_root_pilot": ("recover", "restore"),
+    "custodians": ("recover",),
+    "directory": ("recover",),
+    "shards": ("restore",),
+    "complete": ("restore",),
+    "unchecked": ("restore",),
+    "proof_svid_cert": ("restore",),
+    "proof_svid_key": ("restore",),
+}
+# What describes the identity of a run and not the cluster: in an emergency it is another one.
+_OF_THE_IDENTITY = (
+    "svid_source",
+    "spiffe_endpoint_socket",
+    "spiffe_source_timeout",
+    "svid_cert",
+    "svid_key",
+    "svid_bundle",
+    "spire_agent_path",
+    "federated_bundles",
+    "runtime_dir",
+)
+
 # Besides the options: ``keeper_url``, where one keeper's URL is written, and whole instructions.
 _FOR_TASKS = {
-    **{option: option for option in OPTIONS},
+    **{option: option for option in (*OPTIONS, *EMERGENCY_OPTIONS)},
     "keeper_url": "keeper_peers",
     "with_force": "force: true",
     "abandon": "run once with state: abandoned",
     "accept": "accept_existing: true",
+    "ask_status": "spike_bootstrap_info",
+    "do_restore": "spike_restore",
 }
 _FOR_INVENTORIES = {
     **{option: _PREFIX + option for option in OPTIONS},
@@ -70,19 +96,44 @@ _FOR_INVENTORIES = {
     ),
     "abandon": "run the playbook dayzero.spike.abandon",
     "accept": "-e spike_bootstrap_accept_existing=true",
+    "ask_status": "the playbook dayzero.spike.status",
+    "do_restore": "the playbook dayzero.spike.restore",
 }
 
 
+def _for_the_role(name: str) -> dict[str, str]:
+    """The words of an inventory for ``spike_recover`` or ``spike_restore``."""
+    own = [option for option, roles in EMERGENCY_OPTIONS.items() if name in roles]
+    return {
+        **_FOR_INVENTORIES,
+        **{option: f"spike_{name}_{option}" for option in (*own, *_OF_THE_IDENTITY)},
+    }
+
+
 class Naming(enum.Enum):
-    """Whose names a message uses; the values are the option's ``naming``."""
+    """Whose names a message uses.
+
+    ``OPTIONS`` and ``VARIABLES`` are the values of the option ``naming``; for a module for an
+    emergency the variables are those of its own role.
+    """
 
     OPTIONS = "options"
     VARIABLES = "variables"
+    RECOVER_VARIABLES = "variables of spike_recover"
+    RESTORE_VARIABLES = "variables of spike_restore"
 
     def spell(self, text: str) -> str:
         """``text`` with the reader's own names in the places of ``{option}``."""
-        words = _FOR_TASKS if self is Naming.OPTIONS else _FOR_INVENTORIES
-        return fill(text, words).replace(_BRACE, "{")
+        return fill(text, _WORDS[self]).replace(_BRACE, "{")
+
+
+NAMINGS = (Naming.OPTIONS, Naming.VARIABLES)
+_WORDS = {
+    Naming.OPTIONS: _FOR_TASKS,
+    Naming.VARIABLES: _FOR_INVENTORIES,
+    Naming.RECOVER_VARIABLES: _for_the_role("recover"),
+    Naming.RESTORE_VARIABLES: _for_the_role("restore"),
+}
 
 
 def fill(text: str, words: Mapping[str, object]) -> str:
@@ -100,7 +151,7 @@ def literal(text: str) -> str:
 
 def place_of(option: str) -> str:
     """How a message names ``option`` before it is known who reads it."""
-    return f"{{{option}}}" if option in OPTIONS else option
+    return f"{{{option}}}" if option in OPTIONS or option in EMERGENCY_OPTIONS else option
 
 
-__all__ = ["OPTIONS", "Naming", "fill", "literal", "place_of"]
+__all__ = ["EMERGENCY_OPTIONS", "NAMINGS", "OPTIONS", "Naming", "fill", "literal", "place_of"]

@@ -111,8 +111,7 @@ options:
         lock that cannot be used. What it destroys is
         the old key. Every keeper's shard is overwritten, from its next restart on Nexus has the new
         key, and whatever it encrypted with the old one, every secret and every policy, can never be
-        read again. There is no copy of the old key, unless recovery shards were saved with C(spike
-        operator recover).
+        read again. There is no copy of the old key, unless custodians have its recovery shards.
       - It is never quiet. A warning, RV(forced), diff mode, check mode and the journal say that it
         replaces, or would replace, the root key that Nexus holds or may hold.
       - Right for a cluster without data that is worth keeping, for example after the bootstrap

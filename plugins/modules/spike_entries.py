@@ -61,6 +61,19 @@ options:
       jwt_svid_ttl:
         description: The same of a JWT-SVID.
         type: str
+  state:
+    description:
+      - Whether O(entries) are to be there, V(present) by default.
+      - With V(absent) those are deleted that this module made with the same O(id_prefix), and no
+        other, also where another gives the same SPIFFE ID to the same process.
+    type: str
+    choices: [present, absent]
+    default: present
+  expires_in:
+    description:
+      - How long an entry that is made here is there, as a duration such as V(1h). Then SPIRE
+        deletes it, whatever became of this run. By default it stays. Each run sets it anew.
+    type: str
   retire:
     description:
       - Whether to delete entries that were made here, with a wanted SPIFFE ID and parent, and are
@@ -93,6 +106,17 @@ EXAMPLES = r"""
         parent_id: spiffe://example.org/spire/agent/x509pop/4f1c
         selectors: [unix:user:spike-keeper]
         x509_svid_ttl: 1h
+  become: true
+
+# For an emergency. SPIRE deletes it after an hour, if nothing else does.
+- name: Let the user spike-restore give a cluster its root key back
+  dayzero.spike.spike_entries:
+    id_prefix: for-now
+    expires_in: 1h
+    entries:
+      - spiffe_id: spiffe://example.org/spike/pilot/role/restore
+        parent_id: spiffe://example.org/spire/agent/x509pop/4f1c
+        selectors: [unix:user:spike-restore]
   become: true
 """
 
@@ -137,6 +161,11 @@ entries:
       sample: 3600
     jwt_svid_ttl:
       description: Seconds; V(0) is SPIRE's own default.
+      returned: always
+      type: int
+      sample: 0
+    expires_at:
+      description: When SPIRE deletes it, in seconds since 1970; V(0) is never.
       returned: always
       type: int
       sample: 0

@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - dayzero.spike._identity
   - dayzero.spike._directories
   - dayzero.spike._pilot
+  - dayzero.spike._naming
 attributes:
   action_group:
     description: >-
@@ -163,6 +164,13 @@ shards:
       returned: always
       type: str
       sample: 5b1c6f0d3f7a1c0a7f3f1d0f6e2ad9c0f0c7a4d6e1b2c3d4e5f60718293a4b5c
+recovery:
+  description: >-
+    What C(recovery.json) says of these shards: whose they are, of which cluster, and what to
+    compare them with. Nothing in it is secret. V(null) where nothing was handed out.
+  returned: always, except when Ansible itself refuses an option
+  type: dict
+  sample: {"version": 1}
 threshold:
   description: How many custodians it takes. V(null) where the options are refused.
   returned: always, except when Ansible itself refuses an option

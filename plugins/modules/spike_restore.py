@@ -30,6 +30,7 @@ extends_documentation_fragment:
   - dayzero.spike._identity
   - dayzero.spike._directories
   - dayzero.spike._pilot
+  - dayzero.spike._naming
 attributes:
   action_group:
     description: >-
@@ -56,7 +57,10 @@ options:
     description:
       - The lines as the custodians decrypted them, C(spike:<index>:<64 hex digits>). At least
         O(shamir_threshold) of them. More than that must agree, and only the threshold is sent.
-      - Never written or shown. Take them from a private prompt or from ansible-vault.
+      - Never written or shown. Take them from a private prompt or from ansible-vault. Set
+        C(ansible_pipelining=true) for the task, as the role P(dayzero.spike.spike_restore#role)
+        does. Without it Ansible itself writes a task's options into a file on the host, for as long
+        as the task runs.
     type: list
     elements: str
     required: true

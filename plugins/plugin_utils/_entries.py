@@ -52,6 +52,27 @@ def entries_of(
     if cluster.bootstrap_host:
         roots = cluster.trust_root_bootstrap
         parts.append(_part("bootstrap", cluster.bootstrap_host, hostvars, roots))
+    return _entries(parts, problems, hostvars, sha256=sha256)
+
+
+def entries_of_pilots(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    pilots: Sequence[Mapping[str, Any]],
+    *,
+    sha256: bool,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The same for the pilots alone, whatever is wrong with the rest of the cluster."""
+    parts, problems = _pilots(pilots, hostvars)
+    return _entries(parts, problems, hostvars, sha256=sha256)
+
+
+def _entries(
+    parts: Sequence[_Part],
+    problems: list[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    *,
+    sha256: bool,
+) -> tuple[list[dict[str, Any]], list[str]]:
     entries = []
     for part in parts:
         parent = str(hostvars[part.host].get(AGENT) or "").strip()
@@ -124,4 +145,4 @@ def _problem_of(part: _Part, parent: str) -> str:
     return ""
 
 
-__all__ = ["entries_of"]
+__all__ = ["entries_of", "entries_of_pilots"]

@@ -45,6 +45,8 @@ _OTHERS = {
         ("get", "pods"): {"--namespace"},
     },
 }
+# Custodians' own programs, which are run in test_break_glass, and where they are called.
+_OF_CUSTODIANS = dict.fromkeys(("age", "gpg"), "docs/break-glass.md:")
 # SPIKE's variables that the collection has no use for.
 _OF_SPIKE = {"SPIKE_KEEPER_TLS_PORT", "SPIKE_NEXUS_TLS_PORT", "SPIKE_NEXUS_DATA_DIR"}
 _SETTING = re.compile(r"(SPIKE_\w+|SPIFFE_ENDPOINT_SOCKET)=\S+")
@@ -150,6 +152,8 @@ def test_every_other_command_is_one_that_there_is() -> None:
             known = re.search(rf"^{words[1]}:", makefile, re.MULTILINE) is not None
         elif words[0] in _OTHERS:
             known = asks_for(words[1:], _OTHERS[words[0]])
+        elif words[0] in _OF_CUSTODIANS:
+            known = place.startswith(_OF_CUSTODIANS[words[0]])
         elif _SETTING.fullmatch(command):
             name = command.partition("=")[0]
             known = name in _OF_SPIKE or name in settings

@@ -6,14 +6,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import select
-import subprocess
-import termios
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,29 +22,83 @@ from ansible_collections.dayzero.spike.tests.support.ansible_run import run_prog
 from ansible_collections.dayzero.spike.tests.support.custodian_keys import with_age, with_pgp
 from ansible_collections.dayzero.spike.tests.support.emergency import lines_of
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
+from ansible_collections.dayzero.spike.tests.support.module_run import files_below
+from ansible_collections.dayzero.spike.tests.support.snapshot import snapshot
+from ansible_collections.dayzero.spike.tests.support.spellings import (
+    of_processes,
+    shown_in,
+    spellings,
+)
+from ansible_collections.dayzero.spike.tests.support.spire_server import FakeSpireServer
+from ansible_collections.dayzero.spike.tests.support.terminal import typed
 
 pytestmark = pytest.mark.slow
 
 
-def test_shards_to_custodians_loss_and_restore(host: Host, tmp_path: Path) -> None:
-    hosts = tmp_path / "inventory.yml"
-    hosts.write_text(inventory(describe(host.sandbox, host.state_dir, host.runtime_dir)))
-    assert host.run().result["changed"]
-    owners = [with_age("alice"), with_pgp("bob"), with_age("carol")]
-    shards = tmp_path / "shards"
+class Operator:
+    """Who runs the playbooks against the cluster of ``host``."""
 
-    def play(name: str, variables: dict[str, object]) -> tuple[int, str]:
-        given = tmp_path / "variables.json"
+    def __init__(self, host: Host, directory: Path) -> None:
+        self.host = host
+        self.directory = directory
+        self.owners = [with_age("alice"), with_pgp("bob"), with_age("carol")]
+        self.shards = directory / "shards"
+        self.inventory = directory / "inventory.yml"
+        described = describe(host.sandbox, host.state_dir, host.runtime_dir)
+        self.inventory.write_text(inventory(described))
+
+    def play(self, name: str, *flags: str, **variables: object) -> tuple[int, str]:
+        """Run a playbook; its status, and its output in one line."""
+        given = self.directory / "variables.json"
         given.write_text(json.dumps(variables))
-        arguments = ("-i", str(hosts), f"dayzero.spike.{name}", "-e", f"@{given}")
-        done = run_program("ansible-playbook", *arguments, environment=host.environment)
+        done = run_program(
+            "ansible-playbook",
+            *("-i", str(self.inventory), f"dayzero.spike.{name}", "-e", f"@{given}", *flags),
+            environment=self.host.environment,
+        )
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
-    recovering = {
-        "spike_recover_custodians": [owner.option for owner in owners],
-        "spike_recover_directory": str(shards),
-    }
-    status, output = play("recover", recovering)
+    def recover(self, *flags: str, **variables: object) -> tuple[int, str]:
+        return self.play(
+            "recover",
+            *flags,
+            **{
+                "spike_recover_custodians": [owner.option for owner in self.owners],
+                "spike_recover_directory": str(self.shards),
+                **variables,
+            },
+        )
+
+    def lines(self) -> list[str]:
+        """What the custodians decrypt."""
+        description = json.loads((self.shards / "recovery.json").read_text())
+        files = [self.shards / entry["file"] for entry in description["shards"]]
+        return [
+            owner.open(path.read_text()) for owner, path in zip(self.owners, files, strict=True)
+        ]
+
+
+@pytest.fixture
+def operator(host: Host, tmp_path: Path) -> Operator:
+    """An operator with a finished cluster."""
+    assert host.run().result["changed"]
+    return Operator(host, tmp_path)
+
+
+def changes(output: str) -> int:
+    """How many tasks have changed something, for the bootstrap host."""
+    found = re.search(r"bootstrap : ok=\d+ changed=(\d+)", output)
+    assert found, output
+    return int(found[1])
+
+
+def mistyped(line: str) -> str:
+    return line[:-1] + ("1" if line[-1] == "0" else "0")
+
+
+def test_shards_to_custodians_loss_and_restore(operator: Operator) -> None:
+    host, shards = operator.host, operator.shards
+    status, output = operator.recover()
     assert status == 0, output
     assert "2 of these 3 custodians can give the cluster its key back:" in output
     files = ["recovery.json", "shard-1-alice.age", "shard-2-bob.asc", "shard-3-carol.age"]
@@ -55,52 +106,222 @@ def test_shards_to_custodians_loss_and_restore(host: Host, tmp_path: Path) -> No
     assert all(path.stat().st_mode & 0o7777 == 0o600 for path in shards.iterdir())
     description = json.loads((shards / "recovery.json").read_text())
     assert [entry["custodian"] for entry in description["shards"]] == ["alice", "bob", "carol"]
+    assert description["written"]
 
     host.sandbox.restart()
-    lines = [
-        owner.open((shards / name).read_text())
-        for owner, name in zip(owners, files[1:], strict=True)
-    ]
-    mistyped = [lines[0], lines[1][:-1] + ("1" if lines[1][-1] == "0" else "0")]
-    status, output = play("restore", {"spike_restore_shards": mistyped})
+    lines = operator.lines()
+    status, output = operator.play("restore", spike_restore_shards=[lines[0], mistyped(lines[1])])
     assert status != 0
     assert "Nothing was sent" in output, output[-2500:]
-    status, output = play("restore", {"spike_restore_shards": lines[1:]})
+    assert "Check that spike_bootstrap_shamir_threshold (2) is that of Nexus." in output
+    assert "Rerun the playbook dayzero.spike.restore." in output
+    status, output = operator.play("restore", spike_restore_shards=lines[1:])
     assert status == 0, output
     assert "Nexus proves the root key" in output
     assert not any(line.split(":")[2] in output for line in lines)
 
 
-def test_the_lines_are_asked_for_and_not_echoed(host: Host, tmp_path: Path) -> None:
-    hosts = tmp_path / "inventory.yml"
-    hosts.write_text(inventory(describe(host.sandbox, host.state_dir, host.runtime_dir)))
-    assert host.run().result["changed"]
-    lines = lines_of(host.root_key(1, 2), host.sandbox)
+def test_a_second_recovery_writes_what_has_changed_and_nothing_else(operator: Operator) -> None:
+    assert operator.recover()[0] == 0
+    before = snapshot(operator.shards)
+    status, output = operator.recover()
+    assert status == 0
+    assert changes(output) == 0
+    assert snapshot(operator.shards) == before
+
+    (operator.shards / "shard-3-carol.age").write_text("nonsense")
+    assert changes(operator.recover()[1]) > 0
+    lines = operator.lines()
+
+    # Alice leaves, and her file goes.
+    operator.owners[0] = with_age("dave")
+    assert operator.recover()[0] == 0
+    files = ["recovery.json", "shard-1-dave.age", "shard-2-bob.asc", "shard-3-carol.age"]
+    assert sorted(os.listdir(operator.shards)) == files
+    assert operator.lines() == lines
+
+
+def test_custodians_come_one_by_one(operator: Operator) -> None:
+    assert operator.recover()[0] == 0
+    operator.host.sandbox.restart()
+    lines = operator.lines()
+    part = {"spike_restore_complete": False}
+    status, output = operator.play("restore", spike_restore_shards=lines[2:], **part)
+    assert status == 0, output
+    assert "Nexus proves the root key" not in output
+    status, output = operator.play("restore", spike_restore_shards=lines[:1], **part)
+    assert status == 0, output
+    assert "Nexus proves the root key" in output
+
+
+def test_while_a_restore_waits_its_lines_are_in_no_file_argument_or_environment(
+    operator: Operator,
+) -> None:
+    host = operator.host
+    lines = list(lines_of(host.root_key(1, 2), host.sandbox).values())[:2]
+    secrets = [host.root_key(1, 2), *host.shards().values()]
+    forms = [form for secret in secrets for form in spellings(secret)]
     host.sandbox.restart()
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        ["ansible-playbook", "-i", str(hosts), "dayzero.spike.restore"],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        env=host.environment,
-        start_new_session=True,
-        # Ansible asks only at a terminal that it owns.
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    host.sandbox.nexus.inject({"delay": "3s"})
+    with ThreadPoolExecutor(1) as aside:
+        # The operator's own file with them is not looked at.
+        running = aside.submit(operator.play, "restore", spike_restore_shards=lines)
+        assert host.sandbox.nexus.stats.wait_for(lambda stats: stats.restore_requests > 0, 60)
+        texts = files_below(host.state_dir, host.runtime_dir, host.home, host.temporary)
+        processes = of_processes()
+        status, output = running.result()
+    assert status == 0, output
+    assert any(b"dayzero.spike.restore" in text for text in processes.values())
+    assert shown_in({**texts, **processes, "output": output.encode()}, forms) == []
+
+
+def test_lines_may_come_from_a_vault(operator: Operator) -> None:
+    host = operator.host
+    lines = list(lines_of(host.root_key(1, 2), host.sandbox).values())
+    host.sandbox.restart()
+    password, vault = operator.directory / "password", operator.directory / "lines.yml"
+    password.write_text("a password for this test")
+    vault.write_text(json.dumps({"spike_restore_shards": lines[:2]}))
+    opened = f"--vault-password-file={password}"
+    sealed = run_program(
+        "ansible-vault", "encrypt", str(vault), opened, environment=host.environment
     )
-    os.close(follower)
-    output, typed = b"", 0
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and select.select([leader], [], [], 30)[0]:
-        try:
-            output += os.read(leader, 65536)
-        except OSError:
-            break
-        if output.count(b"hex digits>") > typed < 2:
-            typed += 1
-            time.sleep(0.5)
-            os.write(leader, lines[typed].encode() + b"\r")
-    assert process.wait(30) == 0, output.decode()[-3000:]
-    os.close(leader)
-    assert b"Nexus proves the root key" in output
-    assert not any(line.split(":")[2].encode() in output for line in lines.values())
+    assert sealed.returncode == 0, sealed.stderr
+    assert "spike" not in vault.read_text()
+    status, output = operator.play("restore", "-e", f"@{vault}", opened)
+    assert status == 0, output
+    assert "Nexus proves the root key" in output
+
+
+# -- SPIRE's entry
+
+
+AGENT = "spiffe://spike.ist/spire/agent/x509pop/4f1c"
+
+
+@pytest.fixture
+def spire(operator: Operator, tmp_path: Path) -> FakeSpireServer:
+    """SPIRE's server, whose host is in the operator's inventory."""
+    place = tmp_path / "spire"
+    place.mkdir()
+    server = FakeSpireServer(place)
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "spike_entries_spire_server": str(server.path),
+    }
+    with operator.inventory.open("a") as text:
+        text.write(f"spike_entries: {{hosts: {{spire: {json.dumps(variables)}}}}}\n")
+        text.write(f"all: {{vars: {{spire_agent_id: {json.dumps(AGENT)}}}}}\n")
+    return server
+
+
+def test_the_entry_is_there_for_as_long_as_it_takes(
+    operator: Operator, spire: FakeSpireServer
+) -> None:
+    began = time.time()
+    status, output = operator.recover()
+    assert status == 0, output
+    assert spire.asked() == ["show", "create", "show", "delete"]
+    assert spire.entries == []
+    given = {flag: spire.argument("create", flag) for flag in ("-spiffeID", "-parentID")}
+    assert given == {
+        "-spiffeID": "spiffe://spike.ist/spike/pilot/role/recover",
+        "-parentID": AGENT,
+    }
+    assert spire.argument("create", "-selector") == "unix:user:spike-recover"
+    # Should the run be killed, SPIRE deletes it.
+    assert 3000 < int(spire.argument("create", "-entryExpiry")) - began < 3700
+
+    operator.host.sandbox.restart()
+    status, output = operator.play("restore", spike_restore_shards=operator.lines()[:2])
+    assert status == 0, output
+    assert spire.asked()[4:] == ["show", "create", "show", "delete"]
+    assert spire.argument("create", "-selector") == "unix:user:spike-restore"
+    assert spire.entries == []
+
+
+def test_the_entry_goes_when_the_run_fails_too(operator: Operator, spire: FakeSpireServer) -> None:
+    # Nexus is alive, so both end in a failure: the one at once, the other at the last moment.
+    status, output = operator.recover(spike_recover_shamir_threshold=3)
+    assert status != 0
+    assert "spike_bootstrap_shamir_threshold is not that of Nexus" in output
+    assert spire.asked() == ["show", "create", "show", "delete"]
+    lines = lines_of(operator.host.root_key(1, 2), operator.host.sandbox)
+    status, output = operator.play("restore", spike_restore_shards=[lines[1], lines[2]])
+    assert status != 0
+    assert "has a root key. A restore would replace it, so nothing was sent" in output
+    assert spire.entries == []
+
+
+def test_the_entry_that_a_killed_run_left_is_gone_after_the_next(
+    operator: Operator, spire: FakeSpireServer
+) -> None:
+    assert operator.recover()[0] == 0
+    left = {
+        "id": spire.argument("create", "-entryID"),
+        "spiffe_id": {"trust_domain": "spike.ist", "path": "/spike/pilot/role/recover"},
+        "parent_id": {"trust_domain": "spike.ist", "path": "/spire/agent/x509pop/4f1c"},
+        "selectors": [{"type": "unix", "value": "user:spike-recover"}],
+        "expires_at": "1",
+    }
+    spire.hold(left)
+    assert operator.recover()[0] == 0
+    # It is prolonged for this run, and then deleted.
+    assert spire.asked()[4:] == ["show", "update", "show", "delete"]
+    assert spire.entries == []
+
+
+def test_an_entry_of_somebody_else_stays(operator: Operator, spire: FakeSpireServer) -> None:
+    theirs = {
+        "id": "theirs",
+        "spiffe_id": {"trust_domain": "spike.ist", "path": "/spike/pilot/role/recover"},
+        "parent_id": {"trust_domain": "spike.ist", "path": "/spire/agent/x509pop/4f1c"},
+        "selectors": [{"type": "unix", "value": "user:spike-recover"}],
+    }
+    spire.hold(theirs)
+    assert operator.recover()[0] == 0
+    assert spire.asked() == ["show", "show"]
+    assert spire.entries == [theirs]
+
+
+def test_a_check_makes_no_entry_and_says_what_it_cannot_see(
+    operator: Operator, spire: FakeSpireServer
+) -> None:
+    status, output = operator.recover("--check")
+    assert status == 0, output
+    assert "A real run would make SPIRE's entry for the user spike-recover first" in output
+    assert spire.asked() == ["show"]
+    assert not operator.shards.exists()
+
+
+def test_without_the_agents_id_nothing_is_begun(operator: Operator, spire: FakeSpireServer) -> None:
+    status, output = operator.recover("-e", "spire_agent_id=")
+    assert status != 0
+    assert "bootstrap has no spire_agent_id" in output
+    assert spire.asked() == []
+
+
+def test_the_entry_is_somebody_elses_business_where_the_inventory_says_so(
+    operator: Operator, spire: FakeSpireServer
+) -> None:
+    assert operator.recover(spike_recover_manage_entry=False)[0] == 0
+    assert spire.asked() == []
+
+
+# -- prompts
+
+
+def test_the_lines_are_asked_for_and_not_echoed(operator: Operator) -> None:
+    host = operator.host
+    lines = list(lines_of(host.root_key(1, 2), host.sandbox).values())
+    host.sandbox.restart()
+    session = typed(
+        ["ansible-playbook", "-i", str(operator.inventory), "dayzero.spike.restore"],
+        lines[:2],
+        prompt="hex digits>",
+        environment=host.environment,
+    )
+    assert session.returncode == 0, session.output[-3000:]
+    assert "Nexus proves the root key" in session.output
+    assert not any(line.split(":")[2] in session.output for line in lines)

@@ -175,6 +175,29 @@ def test_without_a_journal_just_enough_is_refused_unless_unchecked(day_zero: Any
     assert any("stop Nexus now" in step for step in result["what_to_do"])
 
 
+def test_a_foreign_set_that_nothing_could_check_is_told_for_live_on_a_wrong_key(
+    day_zero: Any,
+) -> None:
+    # What unchecked gives up: the shards are right by themselves, and not of this cluster.
+    host, lines = day_zero()
+    foreign = lines_of(FOREIGN, host.sandbox)
+    result = restore(
+        host,
+        [foreign[1], foreign[2]],
+        unchecked=True,
+        state_dir=str(host.directory / "elsewhere"),
+    )
+    assert (result["restored"], result["proved"]) == (True, False)
+    assert host.sandbox.nexus.data_unreadable
+    assert "Take it for live on a wrong key" in str(result["warnings"])
+    # What it says to do leads back.
+    host.sandbox.nexus.stop()
+    for keeper in host.sandbox.keepers:
+        keeper.restart()
+    host.sandbox.nexus.start()
+    assert restore(host, [lines[1], lines[2]])["proved"]
+
+
 def test_without_a_journal_one_more_than_enough_will_do(day_zero: Any) -> None:
     host, lines = day_zero()
     result = restore(host, list(lines.values()), state_dir=str(host.directory / "elsewhere"))

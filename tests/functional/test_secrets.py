@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,35 +19,25 @@ from ansible_collections.dayzero.spike.tests.support.ansible_run import (
     run_through_ansible,
 )
 from ansible_collections.dayzero.spike.tests.support.custodian_keys import with_age, with_pgp
-from ansible_collections.dayzero.spike.tests.support.emergency import common, lines_of
+from ansible_collections.dayzero.spike.tests.support.emergency import (
+    common,
+    lines_of,
+    options_of_recover,
+    options_of_restore,
+)
 from ansible_collections.dayzero.spike.tests.support.module_host import Host
 from ansible_collections.dayzero.spike.tests.support.module_run import (
     assert_whole,
     files_below,
     run_directly,
 )
+from ansible_collections.dayzero.spike.tests.support.spellings import (
+    of_processes,
+    shown_in,
+    spellings,
+)
 
 pytestmark = pytest.mark.slow
-
-
-def spellings(secret: bytes) -> Iterator[bytes]:
-    """The forms in which 32 bytes could show up anywhere."""
-    numbers = list(secret)
-    for text in (
-        secret.hex(),
-        secret.hex().upper(),
-        ":".join(f"{number:02x}" for number in numbers),
-        base64.b64encode(secret).decode().rstrip("="),
-        base64.urlsafe_b64encode(secret).decode().rstrip("="),
-        json.dumps(numbers)[1:-1],
-        json.dumps(numbers, separators=(",", ":"))[1:-1],
-        " ".join(map(str, numbers)),
-        "\n".join(map(str, numbers)),
-        repr(secret)[2:-1],
-        str(int.from_bytes(secret, "big")),
-    ):
-        yield text.encode()
-    yield secret
 
 
 def where_shown(host: Host, texts: dict[str, bytes]) -> list[str]:
@@ -56,12 +45,7 @@ def where_shown(host: Host, texts: dict[str, bytes]) -> list[str]:
     secrets = [host.root_key(1, 2), *host.shards().values()]
     assert len(secrets) == 4
     forms = [form for secret in secrets for form in spellings(secret)]
-    # A list that Ansible prints over many lines is looked for as one line, too.
-    return [
-        name
-        for name, text in texts.items()
-        if any(form in text or form in b" ".join(text.split()) for form in forms)
-    ]
+    return shown_in(texts, forms)
 
 
 def everything_written(host: Host) -> dict[str, bytes]:
@@ -192,6 +176,78 @@ room.{function} = defective
 # -- in an emergency: the custodians' lines, too
 
 
+# The same of both modules for an emergency, in every spelling that masking knows.
+_LEAKS = {
+    "spike_recover": """
+import base64
+from ansible_collections.dayzero.spike.plugins.module_utils._run import recover, recover_report
+leaked, fetch, result = [], recover.fetch, recover_report.RecoverReport.result
+def leaking(*arguments):
+    shards = fetch(*arguments)
+    for index, shard in shards.items():
+        leaked.extend([shard.hex(), base64.b64encode(shard).decode(), str(list(shard))])
+        leaked.append(f"spike:{index}:{shard.hex()}")
+    return shards
+recover.fetch = leaking
+recover_report.RecoverReport.result = lambda self: {**result(self), "leaked": leaked}
+""",
+    "spike_restore": """
+import base64
+from ansible_collections.dayzero.spike.plugins.module_utils._run import restore, restore_report
+leaked, rebuild, result = [], restore.rebuild, restore_report.RestoreReport.result
+def leaking(shards, *arguments):
+    checked = rebuild(shards, *arguments)
+    for secret in (checked.key.exposed(), *shards.values()):
+        leaked.extend([secret.hex(), base64.b64encode(secret).decode(), str(list(secret))])
+    return checked
+restore.rebuild = leaking
+restore_report.RestoreReport.result = lambda self: {**result(self), "leaked": leaked}
+""",
+}
+
+
+@pytest.mark.parametrize("module", _LEAKS)
+def test_a_secret_that_came_into_the_result_of_an_emergency_would_be_masked(
+    host: Host, module: str
+) -> None:
+    assert host.run().result["changed"]
+    secrets = [host.root_key(1, 2), *host.shards().values()]
+    forms = [form for secret in secrets for form in spellings(secret)]
+    owners = [with_age("a"), with_pgp("b"), with_age("c")]
+    if module == "spike_recover":
+        options, expected = options_of_recover(host, owners), 12
+    else:
+        lines = lines_of(secrets[0], host.sandbox)
+        options, expected = options_of_restore(host, [lines[1], lines[2]]), 9
+        host.sandbox.restart()
+    run = run_directly(options, environment=host.environment, prelude=_LEAKS[module], module=module)
+    assert run.result["phase"] == "done"
+    assert len(run.result["leaked"]) == expected
+    assert shown_in({"stdout": run.stdout.encode()}, forms) == []
+
+
+@pytest.mark.parametrize("place", ["a file", "an output", "an argument", "an environment"])
+def test_the_search_finds_a_secret_that_was_planted(host: Host, place: str) -> None:
+    secret = bytes(range(100, 132))
+    for form in spellings(secret):
+        if place == "a file":
+            (host.home / "planted").write_bytes(b"before " + form + b" after")
+            texts = files_below(host.home)
+        elif place == "an output":
+            texts = {"output": b"before " + form + b" after"}
+        elif b"\0" in form:
+            continue
+        else:
+            planted = {"PLANTED": form} if place == "an environment" else {}
+            arguments = [form] if place == "an argument" else []
+            with subprocess.Popen(
+                ["cat", "-", *arguments], stdin=subprocess.PIPE, env={**os.environb, **planted}
+            ) as process:
+                texts = of_processes()
+                process.terminate()
+        assert shown_in(texts, list(spellings(secret))), form
+
+
 def emergency_texts(host: Host, *outputs: str) -> dict[str, bytes]:
     texts = files_below(host.state_dir, host.runtime_dir, host.home, host.temporary)
     return texts | {f"output {number}": text.encode() for number, text in enumerate(outputs)}
@@ -229,14 +285,6 @@ def test_nothing_of_a_recovery_or_a_restore_shows_a_secret(host: Host) -> None:
     texts = emergency_texts(host, *outputs)
     # The command line that the test itself gives is not in there; the lines must not be either.
     assert shown_in(texts, [*forms, *(line.encode() for line in lines.values())]) == []
-
-
-def shown_in(texts: dict[str, bytes], forms: list[bytes]) -> list[str]:
-    return [
-        name
-        for name, text in texts.items()
-        if any(form in text or form in b" ".join(text.split()) for form in forms)
-    ]
 
 
 def ansible(

@@ -314,7 +314,7 @@ CASES = [
         lambda cluster: (finished(cluster), hold_another_key(cluster)),
         true=(
             "If Nexus has restarted since it was last well",
-            "Only with the operator's recovery shards at hand",
+            "Only with the custodians' recovery shards at hand",
         ),
     ),
     Case(

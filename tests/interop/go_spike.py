@@ -107,6 +107,11 @@ class _Talk:
         self._answers.close()
         self._log.close()
 
+    def await_end(self, seconds: float) -> str:
+        """Wait until the process has ended by itself, and return its last words."""
+        self._process.wait(seconds)
+        return self._last_words()
+
     def _last_words(self) -> str:
         self._process.wait(_END_SECONDS)
         self._log.seek(0)
@@ -145,6 +150,30 @@ class GoShamir:
         texts = {str(x): shard.hex() for x, shard in shards.items()}
         answer = self._recoverer.ask({"shards": texts, "threshold": threshold})
         return bytes.fromhex(answer["root_key"])
+
+
+class GoLine:
+    """The line of a custodian as SPIKE's tools read it. A context manager."""
+
+    def __init__(self, binary: Path) -> None:
+        self._binary = binary
+
+    def __enter__(self) -> GoLine:
+        self._reader = _Talk(self._binary, "line")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reader.end()
+
+    def read(self, line: str) -> tuple[int, bytes]:
+        """The index and the shard in ``line``. Raises GoSpikeError."""
+        answer = self._reader.ask({"line": line})
+        return answer["index"], bytes.fromhex(answer["shard"])
 
 
 class GoSpike:
@@ -200,9 +229,19 @@ class GoSpike:
         """Return the state when Nexus has a root key, and after ``seconds`` at the latest."""
         return _cluster_state(self._talk.ask({"cmd": "await_ready", "seconds": seconds}))
 
+<<<<<<< HEAD
     def await_key(self, seconds: float = 10) -> NexusState:
         """Return Nexus's state at the very moment in which it has a root key, or after that."""
         return NexusState(**self._talk.ask({"cmd": "await_key", "seconds": seconds}))
+=======
+    def restart(self) -> ClusterState:
+        """Restart everything at once: nobody has a shard or a key any more."""
+        return _cluster_state(self._talk.ask({"cmd": "restart"}))
+
+    def ended(self, seconds: float = 10) -> str:
+        """Wait until the process has ended by itself, and return its last words."""
+        return self._talk.await_end(seconds)
+>>>>>>> recovery
 
     def _serve(self) -> dict[str, Any]:
         # gospike has read the files when it answers.
@@ -238,6 +277,7 @@ def _cluster_state(answer: dict[str, Any]) -> ClusterState:
 
 __all__ = [
     "ClusterState",
+    "GoLine",
     "GoShamir",
     "GoSpike",
     "GoSpikeError",

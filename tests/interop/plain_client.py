@@ -24,6 +24,8 @@ _SECONDS = 10
 
 CONTRIBUTE = "/v1/store/contribute"
 VERIFY = "/v1/bootstrap/verify"
+RECOVER = "/v1/operator/recover"
+RESTORE = "/v1/operator/restore"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ class PlainClient:
         """Send a keeper its shard."""
         return self.request(url, CONTRIBUTE, json.dumps({"shard": list(shard)}).encode())
 
+    def restore(self, url: str, index: int, shard: bytes) -> Answer:
+        """Give Nexus a shard, of any length, under any index."""
+        return self.request(url, RESTORE, json.dumps({"id": index, "shard": list(shard)}).encode())
+
     def listen(self, url: str) -> bytes:
         """Connect, send nothing, and return what the server says; b"" if it hangs up politely."""
         # Without a request no reset can overtake an alert.
@@ -86,4 +92,4 @@ def _address(url: str) -> tuple[str, int]:
     return parts.hostname, parts.port
 
 
-__all__ = ["CONTRIBUTE", "VERIFY", "Answer", "PlainClient"]
+__all__ = ["CONTRIBUTE", "RECOVER", "RESTORE", "VERIFY", "Answer", "PlainClient"]

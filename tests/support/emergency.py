@@ -18,7 +18,7 @@ from ansible_collections.dayzero.spike.tests.support.module_run import Result, r
 _ON_FAILURE = {"failed", "msg", "why", "what_to_do", "code"}
 _ALWAYS = {"changed", "phase", "nexus", "shares", "scheme", "token_opened"}
 FIELDS = {
-    "spike_recover": _ALWAYS | {"shards", "threshold"},
+    "spike_recover": _ALWAYS | {"shards", "recovery", "threshold"},
     "spike_restore": _ALWAYS | {"sent", "collected", "remaining", "restored", "proved"},
 }
 
@@ -43,15 +43,38 @@ def assert_whole(module: str, result: Result) -> None:
     assert given == expected - {"what_to_do"}, sorted(given ^ expected)
 
 
+def options_of_recover(host: Host, owners: Sequence[Owner], **changes: Any) -> dict[str, Any]:
+    """The options of ``spike_recover``; ``changes`` that are None leave one out."""
+    return _given(
+        {
+            **common(host, host.sandbox.recover_svid),
+            "custodians": [owner.option for owner in owners],
+            **changes,
+        }
+    )
+
+
+def options_of_restore(
+    host: Host, lines: Sequence[str], *, proof: bool = True, **changes: Any
+) -> dict[str, Any]:
+    """The options of ``spike_restore``; with ``proof`` the bootstrap's identity is at hand."""
+    sandbox = host.sandbox
+    mine = {"proof_svid_cert": str(sandbox.svid_cert), "proof_svid_key": str(sandbox.svid_key)}
+    return _given(
+        {
+            **common(host, sandbox.restore_svid),
+            **(mine if proof else {}),
+            "shards": list(lines),
+            **changes,
+        }
+    )
+
+
 def recover(
     host: Host, owners: Sequence[Owner], *, check: bool = False, prelude: str = "", **changes: Any
 ) -> Result:
-    """Run ``spike_recover``; ``changes`` that are None leave an option out."""
-    options = {
-        **common(host, host.sandbox.recover_svid),
-        "custodians": [owner.option for owner in owners],
-        **changes,
-    }
+    """Run ``spike_recover``."""
+    options = options_of_recover(host, owners, **changes)
     return _run("spike_recover", host, options, check=check, prelude=prelude)
 
 
@@ -64,28 +87,33 @@ def restore(
     prelude: str = "",
     **changes: Any,
 ) -> Result:
-    """Run ``spike_restore``; with ``proof`` the bootstrap's identity is at hand."""
-    sandbox = host.sandbox
-    mine = {"proof_svid_cert": str(sandbox.svid_cert), "proof_svid_key": str(sandbox.svid_key)}
-    options = {
-        **common(host, sandbox.restore_svid),
-        **(mine if proof else {}),
-        "shards": list(lines),
-        **changes,
-    }
+    """Run ``spike_restore``."""
+    options = options_of_restore(host, lines, proof=proof, **changes)
     return _run("spike_restore", host, options, check=check, prelude=prelude)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _run(
     module: str, host: Host, options: Mapping[str, Any], *, check: bool, prelude: str
 ) -> Result:
-    given = {name: value for name, value in options.items() if value is not None}
     run = run_directly(
-        given, environment=host.environment, check=check, prelude=prelude, module=module
+        options, environment=host.environment, check=check, prelude=prelude, module=module
     )
     assert_whole(module, run.result)
     assert run.stderr == ""
     return run.result
 
 
-__all__ = ["FIELDS", "assert_whole", "common", "lines_of", "recover", "restore"]
+__all__ = [
+    "FIELDS",
+    "assert_whole",
+    "common",
+    "lines_of",
+    "options_of_recover",
+    "options_of_restore",
+    "recover",
+    "restore",
+]

@@ -123,6 +123,10 @@ class StartedRun:
         """Send it a signal, as a terminal does."""
         self._process.send_signal(number)
 
+    def await_end(self) -> int:
+        """Wait for its end, whatever it says, and return its exit status; negative: a signal."""
+        return self._process.wait(PATIENCE_SECONDS)
+
     def leave(self) -> None:
         """Read its output no longer, as a controller that was killed."""
         assert self._process.stdout is not None

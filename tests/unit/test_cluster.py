@@ -16,7 +16,10 @@ from ansible_collections.dayzero.spike.plugins.plugin_utils._cluster import (
     address_of,
     cluster_of,
 )
-from ansible_collections.dayzero.spike.plugins.plugin_utils._entries import entries_of
+from ansible_collections.dayzero.spike.plugins.plugin_utils._entries import (
+    entries_of,
+    entries_of_pilots,
+)
 from ansible_collections.dayzero.spike.tests.unit.test_options_agree import DOCUMENTED
 
 GROUPS = {
@@ -183,6 +186,21 @@ def test_the_pilots_roles_have_entries_where_they_are_asked_for() -> None:
     (pilot,) = [one for one in found if "pilot" in one["spiffe_id"]]
     assert pilot["spiffe_id"] == "spiffe://spike.ist/spike/pilot/role/recover"
     assert pilot["selectors"] == ["unix:user:alice", "unix:sha256:ab"]
+
+
+def test_a_pilots_entry_follows_from_its_host_alone() -> None:
+    pilot = {"role": "restore", "host": "n1", "user": "spike-restore"}
+    agent = "spiffe://spike.ist/spire/agent/n1"
+    found, problems = entries_of_pilots({"n1": {"spire_agent_id": agent}}, [pilot], sha256=True)
+    assert (problems, len(found)) == ([], 1)
+    assert found[0] == {
+        "spiffe_id": "spiffe://spike.ist/spike/pilot/role/restore",
+        "parent_id": agent,
+        "selectors": ["unix:user:spike-restore"],
+    }
+    found, problems = entries_of_pilots({"n1": {}}, [pilot], sha256=True)
+    assert found == []
+    assert "n1 has no spire_agent_id" in problems[0]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.emergency_words import Trouble
+from ansible_collections.dayzero.spike.plugins.module_utils._entry.emergencies import (
+    RECOVER,
+    RESTORE,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._naming import Naming, place_of
 from ansible_collections.dayzero.spike.plugins.module_utils._options.argument_spec import (
     recover_arguments,
     restore_arguments,
@@ -66,3 +72,94 @@ def test_a_result_has_the_documented_fields(module: str) -> None:
     nexus = documented["nexus"]["contains"]
     assert list(result["nexus"]) == list(nexus)
     assert set(nexus["state"]["choices"]) == {state.value for state in NexusState}
+
+
+# -- their roles
+
+
+ROOT = MODULES.parents[1]
+
+
+def _role(module: str) -> dict[str, Any]:
+    path = ROOT / "roles" / module / "meta" / "argument_specs.yml"
+    loaded: dict[str, Any] = yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
+    return loaded
+
+
+@pytest.mark.parametrize(("module", "option"), PAIRS)
+def test_an_option_is_a_variable_of_the_role_or_set_by_it(module: str, option: str) -> None:
+    set_by_the_role = {"naming", "keeper_peers"}
+    assert (f"{module}_{option}" in _role(module)) is (option not in set_by_the_role)
+    given = (ROOT / "roles" / module / "tasks" / "run.yml").read_text()
+    # What custodians get is written on the controller.
+    assert (f"    {option}: " in given) is ((module, option) != ("spike_recover", "directory"))
+
+
+@pytest.mark.parametrize("module", SPECS)
+def test_a_variable_of_the_role_may_be_null(module: str) -> None:
+    for name, option in _role(module).items():
+        assert "default" not in option, name
+        assert not option.get("required"), name
+        assert None in option.get("choices", [None]), name
+
+
+@pytest.mark.parametrize("module", SPECS)
+def test_the_role_explains_its_own_variables_to_people(module: str) -> None:
+    readme = (ROOT / "roles" / module / "README.md").read_text()
+    defaults = (ROOT / "roles" / module / "defaults" / "main.yml").read_text()
+    own = {name for name in _role(module) if name.removeprefix(f"{module}_") not in SPECS[module]}
+    assert own
+    for name in own:
+        assert f"`{name}`" in readme, name
+        assert f"# {name}:" in defaults, name
+
+
+@pytest.mark.parametrize(
+    ("module", "naming"),
+    [
+        ("spike_recover", Naming.RECOVER_VARIABLES),
+        ("spike_restore", Naming.RESTORE_VARIABLES),
+    ],
+)
+def test_a_message_for_an_inventory_names_a_variable_that_there_is(
+    module: str, naming: Naming
+) -> None:
+    bootstrap = ROOT / "roles" / "spike_bootstrap" / "meta" / "argument_specs.yml"
+    known = set(_role(module))
+    known |= set(yaml.safe_load(bootstrap.read_text())["argument_specs"]["main"]["options"])
+    for option in SPECS[module]:
+        if option != "naming":
+            assert naming.spell(place_of(option)) in known, option
+
+
+def test_what_is_run_again_is_a_playbook_of_the_collection() -> None:
+    for entry in (RECOVER, RESTORE):
+        words, again = entry.words_for(Naming.VARIABLES)
+        named = " ".join([again, words.spell("{ask_status} {do_restore}")])
+        playbooks = re.findall(r"dayzero\.spike\.(\w+)", named)
+        assert len(playbooks) == 3
+        assert all((ROOT / "playbooks" / f"{name}.yml").exists() for name in playbooks)
+        assert entry.words_for(Naming.OPTIONS) == (Naming.OPTIONS, entry.name)
+
+
+# -- what can go wrong
+
+
+@pytest.mark.parametrize("kind", Trouble, ids=lambda kind: kind.words)
+def test_every_code_of_an_emergency_is_explained_to_people(kind: Trouble) -> None:
+    guide = (ROOT / "docs" / "troubleshooting.md").read_text()
+    table = guide.partition("| code | `spike_recover` | `spike_restore` |")[2].partition("\n\n")[0]
+    assert f"| `{kind.code}` |" in table
+
+
+def test_every_other_code_is_explained_to_people() -> None:
+    guide = (ROOT / "docs" / "troubleshooting.md").read_text()
+    sources = (MODULES.parent / "module_utils").rglob("*.py")
+    codes = {
+        code
+        for path in sources
+        if "_sandbox" not in path.parts
+        for code in re.findall(r'\bcode(?:=| = |": )"([a-z0-9_]+)"', path.read_text())
+    }
+    assert "retry_context_canceled" in codes
+    assert sorted(code for code in codes if f"`{code}`" not in guide) == []

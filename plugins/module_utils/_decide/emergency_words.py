@@ -54,35 +54,35 @@ ADVICE = {
         "Nexus at {url} has no root key, so there is nothing to recover.",
         ("It was restarted, or it was never given one.",),
         (
-            "Ask how the cluster stands, with spike_bootstrap_info.",
+            "Ask how the cluster stands, with {ask_status}.",
             "If its keepers have lost their shards, restore the key from the custodians' shards,"
-            " with spike_restore.",
+            " with {do_restore}.",
         ),
     ),
     Trouble.NUMBER: Advice(
-        "Nexus at {url} handed out shards {found}, and keeper_peers says that there are"
+        "Nexus at {url} handed out shards {found}, and {keeper_peers} says that there are"
         " {shares}. Nothing was handed out.",
         (
-            "keeper_peers is not the list of Nexus's SPIKE_NEXUS_KEEPER_PEERS, or its"
+            "{keeper_peers} is not the list of Nexus's SPIKE_NEXUS_KEEPER_PEERS, or its"
             " SPIKE_NEXUS_SHAMIR_SHARES is another number.",
         ),
-        ("Correct keeper_peers, and with it the custodians.", _AGAIN),
+        ("Correct {keeper_peers}, and with it {custodians}.", _AGAIN),
     ),
     Trouble.NOT_ONE_SET: Advice(
         "The shards are refused: {problem}. {outcome}",
         ("{odd_one}", "{likely}"),
-        ("{first_step}", "Check that shamir_threshold ({threshold}) is that of Nexus.", _AGAIN),
+        ("{first_step}", "Check that {shamir_threshold} ({threshold}) is that of Nexus.", _AGAIN),
     ),
     Trouble.NOT_THE_TOKENS: Advice(
         "The shards give a key, and not the one that the journal {journal} knows. {outcome}",
         (
             "They are of another cluster, or of another time of this one.",
-            "The journal is that of another cluster: state_dir is not the bootstrap's.",
+            "The journal is that of another cluster: {state_dir} is not the bootstrap's.",
         ),
         (
             "Compare with the recovery.json that was written with these shards: its keepers and its"
             " date.",
-            "Correct state_dir, if it is not the one of spike_bootstrap for this cluster.",
+            "Correct {state_dir}, if it is not the one of the bootstrap of this cluster.",
             _AGAIN,
         ),
     ),
@@ -95,7 +95,7 @@ ADVICE = {
         "Nexus at {url} has a root key. A restore would replace it, so nothing was sent.",
         ("The cluster is alive, or somebody has restored it already.",),
         (
-            "Ask for its proof, with spike_bootstrap_info as the bootstrap's identity.",
+            "Ask for its proof, with {ask_status}, as the bootstrap's identity.",
             "Only if that says that Nexus holds another key: stop Nexus, restart every keeper, and"
             " start Nexus.",
             "Then rerun bootstrap.",
@@ -114,9 +114,9 @@ ADVICE = {
             " and would leave Nexus live on a wrong key.",
         ),
         (
-            "Run it on the host and with the state_dir of spike_bootstrap, where the journal is.",
+            "Run it on the host and with the {state_dir} of the bootstrap, where the journal is.",
             "Or give one more shard than the {threshold}: all must then agree.",
-            "Or, if you are sure that they are of this cluster, set unchecked to true.",
+            "Or, if you are sure that they are of this cluster, set {unchecked} to true.",
         ),
     ),
     Trouble.NOT_GIVEN: Advice(
@@ -154,7 +154,7 @@ ADVICE = {
         " does, take it for live on a wrong key.",
         ("{because}",),
         (
-            "Ask for its proof at once, with spike_bootstrap_info as the bootstrap's identity.",
+            "Ask for its proof at once, with {ask_status}, as the bootstrap's identity.",
             f"If there is none: {_STOP[0].lower()}{_STOP[1:]}",
             _RESTART_ALL,
             CHECK_LINES,
@@ -186,9 +186,9 @@ NO_PROOF = (
 NO_PROOF_STEPS = ADVICE[Trouble.UNPROVED].what_to_do
 
 _REFUSES_US = NexusWords(
-    "It does not take this identity: its SPIKE_TRUST_ROOT_PILOT is not trust_root_pilot, or the"
+    "It does not take this identity: its SPIKE_TRUST_ROOT_PILOT is not {trust_root_pilot}, or the"
     " identity is not of the role that this takes.",
-    "Compare Nexus's SPIKE_TRUST_ROOT_PILOT with trust_root_pilot, and check the SPIRE entry.",
+    "Compare Nexus's SPIKE_TRUST_ROOT_PILOT with {trust_root_pilot}, and check the SPIRE entry.",
 )
 
 

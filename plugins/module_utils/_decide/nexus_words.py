@@ -190,8 +190,8 @@ _ACCEPT_SILENCE = (
     " {nexus_silence} set to accept."
 )
 _RECOVER = (
-    "If Nexus does not get its key back: restore it with the operator's recovery shards (spike"
-    " operator restore)."
+    "If Nexus does not get its key back: restore it from the custodians' recovery shards, by"
+    " {do_restore}."
 )
 _THEN_RERUN = "Then rerun bootstrap."
 GIVE_IT_UP = (
@@ -269,11 +269,11 @@ ADVICE: Mapping[Situation, Advice] = {
             "If Nexus has restarted since it was last well: stop Nexus, before it stores anything"
             " under the wrong key, and restart no keeper yet: they may have the last shards of the"
             " right one.",
-            "Only with the operator's recovery shards at hand: restart every keeper, so that wrong"
+            "Only with the custodians' recovery shards at hand: restart every keeper, so that wrong"
             " shards are forgotten.",
-            "Only with the operator's recovery shards at hand: start Nexus, which then has no key.",
-            "Only with the operator's recovery shards at hand: restore Nexus (spike operator"
-            " restore).",
+            "Only with the custodians' recovery shards at hand: start Nexus, which then has no"
+            " key.",
+            "Only with the custodians' recovery shards at hand: restore Nexus, by {do_restore}.",
             _THEN_RERUN,
         ),
     ),

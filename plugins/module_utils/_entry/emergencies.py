@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._naming import Naming
 from .._options.settings import (
     RecoverSettings,
     RestoreSettings,
@@ -43,18 +44,22 @@ RECOVER = Entry(
     recover_settings,
     RecoverReport,
     _recover,
-    afterwards="Rerun spike_recover: whatever it had written is written again.",
+    afterwards="Rerun bootstrap: whatever it had written is written again.",
     name="spike_recover",
+    variables=Naming.RECOVER_VARIABLES,
+    playbook="the playbook dayzero.spike.recover",
 )
 RESTORE = Entry(
     restore_settings,
     RestoreReport,
     _restore,
     afterwards=(
-        "Nexus may have shards of this run: ask how it stands, with spike_bootstrap_info. If it"
-        " says that Nexus has no key, restart Nexus and rerun spike_restore."
+        "Nexus may have shards of this run: ask how it stands, with {ask_status}. If it says that"
+        " Nexus has no key, restart Nexus and rerun bootstrap."
     ),
     name="spike_restore",
+    variables=Naming.RESTORE_VARIABLES,
+    playbook="the playbook dayzero.spike.restore",
 )
 
 

@@ -59,7 +59,8 @@ class Entry(Generic[Of, Told]):
     ``read`` validates its parameters, ``report`` makes the record of a run from its keepers, the
     URL of its Nexus and the reader's words, and ``run`` does the work; it may import the libraries
     only then. ``afterwards`` is what an operator does after a run that was ended from outside.
-    ``name`` is what an operator runs again after a failure.
+    ``name`` is what an operator runs again after a failure. ``variables`` are the words for the
+    reader of an inventory, who runs ``playbook`` again.
     """
 
     read: Callable[[Mapping[str, Any]], Of]
@@ -67,6 +68,14 @@ class Entry(Generic[Of, Told]):
     run: Callable[[Of, Tools, Told, bool], None]
     afterwards: str
     name: str = "bootstrap"
+    variables: Naming = Naming.VARIABLES
+    playbook: str = "bootstrap"
+
+    def words_for(self, naming: Naming) -> tuple[Naming, str]:
+        """The reader's names, and what the reader runs again."""
+        if naming is Naming.OPTIONS:
+            return naming, self.name
+        return self.variables, self.playbook
 
 
 _OUTPUT = 1
@@ -80,8 +89,7 @@ def run_module(
 ) -> NoReturn:
     """Do what ``entry`` says and end the process, with one result shape whatever happens."""
     params = module.params
-    # Not every module has a role whose variables could be named.
-    naming = Naming(params.get("naming", Naming.OPTIONS.value))
+    naming, again = entry.words_for(Naming(params["naming"]))
     report = entry.report(readable_keepers(params["keeper_peers"]), params["nexus_api_url"], naming)
     secrets: set[str] = set()
 
@@ -90,7 +98,7 @@ def run_module(
         check_libraries()
         entry.run(settings, _tools(secrets.add, step), report, module.check_mode)
 
-    failure = _failure_of(work, naming, afterwards=entry.afterwards, name=entry.name)
+    failure = _failure_of(work, naming, afterwards=entry.afterwards, name=again)
     for warning in report.warnings:
         module.warn(warning)
     result = {**report.result(), **failure}
@@ -137,7 +145,7 @@ def _failure_of(
         if isinstance(end, Ended) and end.unheard:
             os._exit(1)
         words = end.words if isinstance(end, Ended) else "Interrupted."
-        advice = Advice(f"{words} {afterwards}", (), (afterwards,))
+        advice = Advice(f"{words} {afterwards}", (), (afterwards,)).rerun(name)
         return {**_told(advice, naming), "code": "retry_context_canceled"}
     except BaseException as error:
         # Only where it happened is told: the text of an unknown exception could hold anything.
@@ -145,7 +153,7 @@ def _failure_of(
             f"A defect in dayzero.spike: unexpected {type(error).__name__} at {_place(error)}.",
             ("The collection met something that it was not made for.",),
             (afterwards, "Report it, with this message and the task's result."),
-        )
+        ).rerun(name)
         return {**_told(advice, naming), "code": "gen_general_failure"}
     return {}
 

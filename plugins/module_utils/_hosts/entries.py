@@ -21,13 +21,18 @@ _DIGITS = 16
 
 @dataclass(frozen=True)
 class Wanted:
-    """An entry that should be there; a TTL that is None is left to SPIRE."""
+    """An entry that should be there; a TTL that is None is left to SPIRE.
+
+    ``expires_at``, in seconds since 1970, is when SPIRE deletes an entry that is made here; None is
+    never.
+    """
 
     spiffe_id: str
     parent_id: str
     selectors: frozenset[str]
     x509_svid_ttl: int | None = None
     jwt_svid_ttl: int | None = None
+    expires_at: int | None = None
 
     def entry_id(self, prefix: str) -> str:
         """The ID of the entry, if it is made here.
@@ -105,6 +110,13 @@ def plan(
     return Plan(tuple(steps), tuple(superseded), tuple(others))
 
 
+def withdrawal(wanted: Sequence[Wanted], existing: Sequence[Existing], prefix: str) -> Plan:
+    """How those of the ``wanted`` entries go that were made here; all others are left alone."""
+    ids = {one.entry_id(prefix) for one in wanted}
+    steps = [Step(Act.DELETE, one, None) for one in existing if one.entry_id in ids]
+    return Plan(tuple(steps), (), ())
+
+
 def read(shown: Mapping[str, Any]) -> list[Existing]:
     """The entries that ``spire-server entry show -output json`` has printed."""
     return [_read(entry) for entry in shown.get("entries") or []]
@@ -155,8 +167,11 @@ def _found(one: Wanted, existing: Iterable[Existing], prefix: str) -> Existing |
 
 def _as_wanted(one: Wanted, found: Existing | None, prefix: str) -> Existing:
     before = found or Existing(one.entry_id(prefix), "", "", frozenset(), 0, 0)
+    made_here = before.entry_id == one.entry_id(prefix)
+    expiry = {} if one.expires_at is None or not made_here else {"expires_at": one.expires_at}
     return replace(
         before,
+        rest={**before.rest, **expiry},
         spiffe_id=one.spiffe_id,
         parent_id=one.parent_id,
         selectors=one.selectors,
@@ -174,7 +189,8 @@ def shown(entry: Existing) -> dict[str, Any]:
         "selectors": sorted(entry.selectors),
         "x509_svid_ttl": entry.x509_svid_ttl,
         "jwt_svid_ttl": entry.jwt_svid_ttl,
+        "expires_at": int(entry.rest.get("expires_at") or 0),
     }
 
 
-__all__ = ["Act", "Existing", "Plan", "Step", "Wanted", "plan", "read", "shown"]
+__all__ = ["Act", "Existing", "Plan", "Step", "Wanted", "plan", "read", "shown", "withdrawal"]

@@ -71,6 +71,8 @@ def entries_arguments() -> dict[str, dict[str, Any]]:
                 "jwt_svid_ttl": {"type": "str"},
             },
         },
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "expires_in": {"type": "str"},
         "retire": {"type": "bool", "default": False},
         "spire_server": {"type": "str", "default": "spire-server"},
         "socket": {"type": "path"},
@@ -169,11 +171,16 @@ def _share_scheme(path: str | None) -> str | None:
 
 def _manage_entries(module: Module) -> dict[str, Any]:
     params = module.params
-    wanted = [_wanted(entry) for entry in params["entries"]]
+    lifetime = _ttl("expires_in", params["expires_in"])
+    expires_at = None if lifetime is None else int(time.time()) + lifetime
+    wanted = [_wanted(entry, expires_at) for entry in params["entries"]]
     server = SpireServer(params["spire_server"], params["socket"])
     existing = [one for spiffe_id in dict.fromkeys(entry.spiffe_id for entry in wanted)
                 for one in server.show(spiffe_id)]  # fmt: skip
-    made = entries.plan(wanted, existing, params["id_prefix"], retire=params["retire"])
+    if params["state"] == "absent":
+        made = entries.withdrawal(wanted, existing, params["id_prefix"])
+    else:
+        made = entries.plan(wanted, existing, params["id_prefix"], retire=params["retire"])
     steps = [step for step in made.steps if step.act is not entries.Act.NOTHING]
     if not module.check_mode:
         for step in steps:
@@ -203,7 +210,7 @@ def _listed(listed: list[entries.Existing | None]) -> str:
     )
 
 
-def _wanted(entry: Mapping[str, Any]) -> entries.Wanted:
+def _wanted(entry: Mapping[str, Any], expires_at: int | None) -> entries.Wanted:
     for name in ("spiffe_id", "parent_id"):
         try:
             SpiffeId.parse(entry[name])
@@ -217,6 +224,7 @@ def _wanted(entry: Mapping[str, Any]) -> entries.Wanted:
         selectors=frozenset(entry["selectors"]),
         x509_svid_ttl=_ttl("x509_svid_ttl", entry["x509_svid_ttl"]),
         jwt_svid_ttl=_ttl("jwt_svid_ttl", entry["jwt_svid_ttl"]),
+        expires_at=expires_at,
     )
 
 

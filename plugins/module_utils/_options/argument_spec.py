@@ -16,7 +16,7 @@ from typing import Any
 from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from .._key.shamir import CIRCL_1_6_2, SCHEMES
-from .._naming import Naming
+from .._naming import NAMINGS, Naming
 from .._spiffe.source import SVID_SOURCES
 from .settings import SeenDatabase, Silence
 
@@ -168,7 +168,7 @@ def naming_arguments() -> dict[str, Any]:
     return {
         "naming": {
             "type": "str",
-            "choices": [naming.value for naming in Naming],
+            "choices": [naming.value for naming in NAMINGS],
             "default": Naming.OPTIONS.value,
         },
     }
@@ -204,6 +204,7 @@ def _emergency_arguments() -> dict[str, Any]:
         **svid_arguments(),
         **directory_arguments(),
         **pilot_arguments(),
+        **naming_arguments(),
     }
 
 

@@ -226,7 +226,7 @@ def restore_settings(params: Mapping[str, Any]) -> RestoreSettings:
     if (params["proof_svid_cert"] is None) != (params["proof_svid_key"] is None):
         raise ConfigError(
             "proof_svid_cert",
-            "only one of proof_svid_cert and proof_svid_key is given",
+            "only one of {proof_svid_cert} and {proof_svid_key} is given",
             "give both, or neither",
         )
     return RestoreSettings(
@@ -389,7 +389,7 @@ def _lines(given: Sequence[str], threshold: int, shares: int, *, complete: bool)
             raise ConfigError(
                 "shards",
                 f"line {position} of {len(given)} has index {index}, and there are {shares} shards,"
-                " one for each keeper in keeper_peers. Nothing was sent",
+                " one for each keeper in {keeper_peers}. Nothing was sent",
                 "correct that line's index, or the list of keepers",
             )
         if index in seen:
@@ -406,14 +406,14 @@ def _lines(given: Sequence[str], threshold: int, shares: int, *, complete: bool)
         raise ConfigError(
             "shards",
             f"{len(given)} of the {threshold} shards that it takes are given. Nothing was sent",
-            "give the missing ones too, or set complete to false and give them in further runs",
+            "give the missing ones too, or set {complete} to false and give them in further runs",
         )
     if not complete and len(given) >= threshold:
         raise ConfigError(
             "shards",
-            f"{len(given)} are given, a whole set, and complete is false: as parts they would not"
-            " be checked against each other. Nothing was sent",
-            "set complete to true",
+            f"{len(given)} are given, a whole set, and {{complete}} is false: as parts they would"
+            " not be checked against each other. Nothing was sent",
+            "set {complete} to true",
         )
     return tuple(map(str, given))
 

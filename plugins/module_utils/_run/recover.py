@@ -22,7 +22,13 @@ from .._options.settings import RecoverSettings
 from .._spiffe.spiffe_id import RECOVER_PATH, IdRule
 from .._spike.nexus_state import NexusState
 from .._spike.recovery import NoKey, fetch
-from .._state.recovery_files import FilesUnusable, RecoveryFiles, SealedShard, describe
+from .._state.recovery_files import (
+    FilesUnusable,
+    RecoveryFiles,
+    SealedShard,
+    describe,
+    document_of,
+)
 from .emergency import journal_path, token_of_journal, until_answered
 from .recover_report import RecoverReport
 from .session import NexusSession, Tools
@@ -120,7 +126,7 @@ class _Recovery:
                 problem=str(refused),
                 outcome="Nothing was handed out.",
                 odd_one="",
-                likely="shamir_threshold is not that of Nexus, or Nexus splits its key in a way"
+                likely="{shamir_threshold} is not that of Nexus, or Nexus splits its key in a way"
                 " that this collection does not know.",
                 first_step="Upgrade the collection dayzero.spike, if SPIKE is newer than it.",
                 threshold=threshold,
@@ -142,12 +148,16 @@ class _Recovery:
         description = describe(
             settings.cluster, scheme, envelopes, digests, self.session.tools.now()
         )
-        files = None if settings.directory is None else RecoveryFiles(settings.directory)
+        files = (
+            None
+            if settings.directory is None
+            else RecoveryFiles(settings.directory, self.session.tools.step)
+        )
         problem = ""
         try:
             kept = None if files is None else files.read(description)
             if kept is not None:
-                self.report.handed_out(kept)
+                self.report.handed_out(kept, document_of(description, kept))
                 return
             self.report.changed = files is not None
             if self.check:
@@ -158,7 +168,7 @@ class _Recovery:
             ]
             if files is not None:
                 files.write(description, sealed)
-            self.report.handed_out(sealed)
+            self.report.handed_out(sealed, document_of(description, sealed))
         except FilesUnusable as error:
             problem = str(error)
         if problem:

@@ -30,6 +30,7 @@ class RecoverReport(Report):
         self._scheme: str | None = None
         self._token_opened: bool | None = None
         self._shards: list[dict[str, Any]] = []
+        self._document: dict[str, Any] | None = None
         self.threshold: int | None = None
 
     def nexus_said(self, state: NexusState, detail: str) -> None:
@@ -41,8 +42,9 @@ class RecoverReport(Report):
         self._scheme = scheme
         self._token_opened = token_opened
 
-    def handed_out(self, shards: Sequence[SealedShard]) -> None:
-        """Note the shards as their custodians get them."""
+    def handed_out(self, shards: Sequence[SealedShard], document: dict[str, Any]) -> None:
+        """Note the shards as custodians get them, and the ``document`` that describes them."""
+        self._document = document
         self._shards = [
             {
                 "index": shard.index,
@@ -59,6 +61,7 @@ class RecoverReport(Report):
         return {
             **super().result(),
             "shards": self._shards,
+            "recovery": self._document,
             "threshold": self.threshold,
             "shares": self._shares,
             "scheme": self._scheme,

@@ -82,7 +82,7 @@ class _Restore:
         else:
             if memory_dir is None:
                 raise RuntimeError("there is no directory for what was given so far")
-            self._give_parts(shards, RestoreParts(memory_dir, self.url))
+            self._give_parts(shards, RestoreParts(memory_dir, self.url, session.tools.step))
         if self.report.restored:
             session.enter(Phase.VERIFY)
             self._prove(token, prover)

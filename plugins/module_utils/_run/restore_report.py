@@ -52,8 +52,14 @@ class RestoreReport(Report):
 
     def unproved(self, reason: str, url: str) -> None:
         """Note that nothing proves the key with which Nexus is live: it is never quiet."""
-        self.warnings.append(fill(NO_PROOF, {"reason": reason}))
-        self._steps = tuple(fill(step, {"url": url}) for step in NO_PROOF_STEPS)
+        again = {Naming.OPTIONS: "spike_restore"}.get(
+            self._naming, "the playbook dayzero.spike.restore"
+        )
+        self.warnings.append(self._naming.spell(fill(NO_PROOF, {"reason": reason})))
+        self._steps = tuple(
+            self._naming.spell(fill(step, {"url": url})).replace("erun bootstrap", f"erun {again}")
+            for step in NO_PROOF_STEPS
+        )
 
     def result(self) -> dict[str, Any]:
         """The result's part that success and failure share."""
@@ -70,9 +76,7 @@ class RestoreReport(Report):
             "token_opened": self._token_opened,
         }
         if self._steps:
-            result["what_to_do"] = [
-                step.replace("erun bootstrap", "erun spike_restore") for step in self._steps
-            ]
+            result["what_to_do"] = list(self._steps)
         return result
 
 

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -90,6 +90,18 @@ def describe(
     return Description(document, tuple(envelopes))
 
 
+def document_of(description: Description, shards: Sequence[SealedShard]) -> dict[str, Any]:
+    """What ``recovery.json`` says of shards that are encrypted."""
+    entries = [
+        {
+            **entry,
+            "ciphertext_sha256": hashlib.sha256(shard.ciphertext.encode()).hexdigest(),
+        }
+        for entry, shard in zip(description.entries, shards)
+    ]
+    return {**description.document, "shards": entries}
+
+
 def _file_of(index: int, envelope: Envelope) -> str:
     custodian = envelope.custodian
     return f"shard-{index}-{custodian.name}.{custodian.kind.suffix}"
@@ -98,8 +110,9 @@ def _file_of(index: int, envelope: Envelope) -> str:
 class RecoveryFiles:
     """The files in ``path``. Every method raises FilesUnusable."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, step: Callable[[str], None] = ignore_step) -> None:
         self._path = path
+        self._step = step
 
     def read(self, description: Description) -> list[SealedShard] | None:
         """The shards that are there, if they are those described, whole; else None."""
@@ -125,16 +138,12 @@ class RecoveryFiles:
             raise _unusable(error) from None
         try:
             earlier = _documented(directory)
-            entries = []
             for entry, shard in zip(description.entries, shards):
                 content = shard.ciphertext.encode()
-                replace_file(directory, entry["file"], content, mode=0o600, step=ignore_step)
-                digest = hashlib.sha256(content).hexdigest()
-                entries.append({**entry, "ciphertext_sha256": digest})
-            document = {**description.document, "shards": entries}
-            text = json.dumps(document, indent=1) + "\n"
-            replace_file(directory, NAME, text.encode(), mode=0o600, step=ignore_step)
-            _remove_others(directory, earlier, {entry["file"] for entry in entries})
+                replace_file(directory, entry["file"], content, mode=0o600, step=self._step)
+            text = json.dumps(document_of(description, shards), indent=1) + "\n"
+            replace_file(directory, NAME, text.encode(), mode=0o600, step=self._step)
+            _remove_others(directory, earlier, {entry["file"] for entry in description.entries})
         except OSError as error:
             raise _unusable(error) from None
         finally:
@@ -193,4 +202,12 @@ def _unusable(error: OSError) -> FilesUnusable:
     return FilesUnusable((error.strerror or "it cannot be used").lower())
 
 
-__all__ = ["NAME", "Description", "FilesUnusable", "RecoveryFiles", "SealedShard", "describe"]
+__all__ = [
+    "NAME",
+    "Description",
+    "FilesUnusable",
+    "RecoveryFiles",
+    "SealedShard",
+    "describe",
+    "document_of",
+]

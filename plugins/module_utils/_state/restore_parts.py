@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .._steps import ignore_step
@@ -34,8 +35,9 @@ class Given:
 class RestoreParts:
     """What was given to the Nexus at ``url``, in an open directory in memory."""
 
-    def __init__(self, directory: int, url: str) -> None:
+    def __init__(self, directory: int, url: str, step: Callable[[str], None] = ignore_step) -> None:
         self._directory = directory
+        self._step = step
         self._name = f"restore-{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"
 
     def read(self) -> Given:
@@ -57,7 +59,7 @@ class RestoreParts:
                 self._name,
                 json.dumps(document).encode(),
                 mode=0o600,
-                step=ignore_step,
+                step=self._step,
             )
 
     def forget(self) -> None:

@@ -139,6 +139,7 @@ func entryCommand(arguments []string) error {
 	spiffeID := flags.String("spiffeID", "", "")
 	parentID := flags.String("parentID", "", "")
 	ttl := flags.Int("x509SVIDTTL", 0, "")
+	expiry := flags.Int64("entryExpiry", 0, "")
 	hint := flags.String("hint", "", "")
 	output := flags.String("output", "pretty", "")
 	flags.String("socketPath", "/tmp/spire-server/private/api.sock", "")
@@ -149,7 +150,8 @@ func entryCommand(arguments []string) error {
 	if store.path == "" {
 		return errors.New("connection error: no server here")
 	}
-	wanted := entry{ID: *entryID, X509SVIDTTL: *ttl, Hint: *hint, Selectors: []selector{}}
+	wanted := entry{ID: *entryID, X509SVIDTTL: *ttl, Hint: *hint, Selectors: []selector{},
+		ExpiresAt: fmt.Sprint(*expiry)}
 	for _, text := range selectors {
 		kind, value, found := strings.Cut(text, ":")
 		if !found {
@@ -174,9 +176,7 @@ func entryCommand(arguments []string) error {
 	case "update":
 		return store.change(func(entries []entry) ([]entry, error) { return updated(entries, wanted, *output) })
 	case "delete":
-		return store.change(func(entries []entry) ([]entry, error) {
-			return slices.DeleteFunc(entries, func(e entry) bool { return e.ID == *entryID }), nil
-		})
+		return store.change(func(entries []entry) ([]entry, error) { return deleted(entries, wanted, *output) })
 	}
 	return fmt.Errorf("no such command: %q", arguments[1])
 }
@@ -219,7 +219,7 @@ func created(entries []entry, wanted entry, output string) ([]entry, error) {
 	if wanted.ID == "" {
 		wanted.ID = hex.EncodeToString(random)
 	}
-	wanted.Revision, wanted.ExpiresAt = "0", "0"
+	wanted.Revision = "0"
 	return append(entries, wanted), answerWith("entry", wanted, output)
 }
 
@@ -230,11 +230,19 @@ func updated(entries []entry, wanted entry, output string) ([]entry, error) {
 		}
 		var revision int
 		_, _ = fmt.Sscan(e.Revision, &revision)
-		wanted.Revision, wanted.ExpiresAt = fmt.Sprint(revision+1), "0"
+		wanted.Revision = fmt.Sprint(revision + 1)
 		entries[i] = wanted
 		return entries, answerWith("entry", wanted, output)
 	}
 	return nil, errors.New("Failed to update the following entry (code: NotFound, msg: \"entry not found\")")
+}
+
+func deleted(entries []entry, wanted entry, output string) ([]entry, error) {
+	left := slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return e.ID == wanted.ID })
+	if len(left) == len(entries) {
+		return nil, errors.New("Failed to delete the following entry (code: NotFound, msg: \"entry not found\")")
+	}
+	return left, answerWith("entry", wanted, output)
 }
 
 func answerWith(name string, e entry, output string) error {

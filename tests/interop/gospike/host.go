@@ -62,7 +62,7 @@ func hostNexus() error {
 	if err != nil {
 		return err
 	}
-	n := newNexus()
+	n := newNexus(func(parts shards) { go remote.giveAll(parts) })
 	go func() {
 		if err := n.live(remote, database); err != nil {
 			fmt.Fprintln(os.Stderr, "gospike:", err)
@@ -90,36 +90,40 @@ func ownSource(isOwn func(string) bool) (*workloadapi.X509Source, error) {
 
 // live rebuilds the root key from the keepers' shards, then keeps the keepers supplied with them.
 func (n *nexus) live(remote *remoteKeepers, database *database) error {
-	collected := make(shards, len(remote.urls))
-	for pause := firstPollPause; ; pause = min(2*pause, env.RecoveryOperationMaxIntervalVal()) {
+	for pause := firstPollPause; !n.isReady(); {
 		for _, id := range remote.shuffled() {
 			shard, held := remote.fetch(id)
-			if !held {
+			if !held || !n.collect(id, shard) {
 				continue
 			}
-			collected[id] = shard
-			if !n.rebuild(collected) {
-				continue
-			}
-			if err := database.open(n.rootKey); err != nil {
-				return err
-			}
-			return n.push(remote)
+			break
 		}
-		time.Sleep(pause)
+		select {
+		case <-n.awaited():
+		case <-time.After(pause):
+			pause = min(2*pause, env.RecoveryOperationMaxIntervalVal())
+		}
 	}
+	rootKey, _ := n.key()
+	switch err := database.open(rootKey); {
+	case err != nil && n.isRestored():
+		// A restored Nexus goes on with the key that operators gave it.
+		fmt.Fprintln(os.Stderr, "gospike:", err)
+	case err != nil:
+		return err
+	}
+	return n.push(remote)
 }
 
 func (n *nexus) push(remote *remoteKeepers) error {
 	for {
 		time.Sleep(env.RecoveryKeeperUpdateIntervalVal())
-		parts, err := split(n.rootKey)
+		rootKey, _ := n.key()
+		parts, err := split(rootKey)
 		if err != nil {
 			return err
 		}
-		for id, shard := range parts {
-			remote.give(id, shard)
-		}
+		remote.giveAll(parts)
 	}
 }
 
@@ -153,6 +157,12 @@ func (r *remoteKeepers) give(id uint64, shard scalar) {
 	value := [32]byte(shard)
 	var answer reqres.ShardPutResponse
 	r.post(id, url.KeeperContribute, reqres.ShardPutRequest{Shard: &value}, &answer)
+}
+
+func (r *remoteKeepers) giveAll(parts shards) {
+	for id, shard := range parts {
+		r.give(id, shard)
+	}
 }
 
 // post asks one keeper. A keeper that is away is asked again in the next round.

@@ -64,6 +64,13 @@ func (k *keeper) take(shard scalar) {
 	k.contributes++
 }
 
+// forget is what a restart does to the keeper's memory.
+func (k *keeper) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.shard = nil
+}
+
 func (k *keeper) route(
 	w http.ResponseWriter, r *http.Request, audit *journal.AuditEntry,
 ) *sdkErrors.SDKError {

@@ -9,6 +9,7 @@
 //
 //	gospike split      {"root_key": HEX, "threshold": T, "shares": N}  ->  {"shards": {"1": HEX, ...}}
 //	gospike recover    {"shards": {"1": HEX, ...}, "threshold": T}     ->  {"root_key": HEX}
+//	gospike line       {"line": LINE}  ->  {"index": I, "shard": HEX}, of a custodian's line
 //	gospike serve      see serve.go
 //
 // On a host of its own it stands for one program, until it is stopped:
@@ -63,7 +64,7 @@ func start(name string, arguments []string) error {
 		return hostNexus()
 	}
 	if len(arguments) == 0 {
-		return errors.New("usage: gospike split|recover|serve|keeper|nexus|agent|authority")
+		return errors.New("usage: gospike split|recover|line|serve|keeper|nexus|agent|authority")
 	}
 	switch arguments[0] {
 	case "keeper":
@@ -84,6 +85,8 @@ func run(arguments []string, conversation *talk) error {
 		return answerAll(conversation, answerSplit)
 	case "recover":
 		return answerAll(conversation, answerRecover)
+	case "line":
+		return answerAll(conversation, answerLine)
 	case "serve":
 		return serve(conversation)
 	}

@@ -25,14 +25,19 @@ import (
 	"github.com/spiffe/spike-sdk-go/spiffeid"
 )
 
-// nexus is a SPIKE Nexus: it rebuilds the root key from its keepers' shards, once.
+// nexus is a SPIKE Nexus: it rebuilds the root key from its keepers' shards, once, unless operators
+// give it one, see operator.go.
 type nexus struct {
-	// ready is closed when the root key is there; rootKey never changes after that.
+	// supply sends every keeper its shard of a root key that operators have given.
+	supply func(parts shards)
+
+	mu sync.Mutex
+	// ready is closed when the root key is there.
 	ready   chan struct{}
 	rootKey scalar
-
-	mu       sync.Mutex
-	requests int
+	// collected are the shards of keepers, restored those of operators.
+	collected, restored shards
+	requests            int
 }
 
 // nexusState is what Nexus tells about itself: never its key.
@@ -43,63 +48,91 @@ type nexusState struct {
 	Requests      int    `json:"requests"`
 }
 
-func newNexus() *nexus {
-	return &nexus{ready: make(chan struct{})}
+func newNexus(supply func(parts shards)) *nexus {
+	n := &nexus{supply: supply}
+	n.forget()
+	return n
+}
+
+// forget is what a restart does to Nexus's memory.
+func (n *nexus) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ready, n.rootKey = make(chan struct{}), scalar{}
+	n.collected, n.restored = make(shards), make(shards)
+}
+
+// key is the root key, and whether there is one.
+func (n *nexus) key() (scalar, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.rootKey, n.rootKey != (scalar{})
 }
 
 func (n *nexus) isReady() bool {
-	select {
-	case <-n.ready:
-		return true
-	default:
-		return false
+	_, ready := n.key()
+	return ready
+}
+
+// awaited is closed when there is a root key.
+func (n *nexus) awaited() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ready
+}
+
+// hold makes Nexus live on a root key, whichever it had before. The caller has locked mu.
+func (n *nexus) hold(rootKey scalar) {
+	if n.rootKey == (scalar{}) {
+		close(n.ready)
 	}
+	n.rootKey = rootKey
 }
 
 func (n *nexus) state() nexusState {
+	rootKey, ready := n.key()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	state := nexusState{Ready: n.isReady(), Requests: n.requests}
-	if state.Ready {
-		digest := sha256.Sum256(n.rootKey[:])
+	state := nexusState{Ready: ready, Requests: n.requests}
+	if ready {
+		digest := sha256.Sum256(rootKey[:])
 		state.RootKeySHA256 = hex.EncodeToString(digest[:])
 	}
 	return state
 }
 
-// poll asks the keepers for their shards until they give a root key.
+// poll asks the keepers for their shards until they give a root key, and again after a restart.
 //
 // As in SPIKE, shards of earlier rounds are kept, keepers are asked in random order, and the key
 // is rebuilt as soon as there is a threshold of shards: of two root keys delivered one after the
 // other it can make a third.
 func (n *nexus) poll(keepers []*keeper, every time.Duration) {
-	collected := make(shards, len(keepers))
-	for {
+	for ; ; time.Sleep(every) {
 		for _, i := range rand.Perm(len(keepers)) {
-			shard, held := keepers[i].held()
-			if !held {
-				continue
+			if n.isReady() {
+				break
 			}
-			collected[keepers[i].id] = shard
-			if n.rebuild(collected) {
-				return
+			if shard, held := keepers[i].held(); held {
+				n.collect(keepers[i].id, shard)
 			}
 		}
-		time.Sleep(every)
 	}
 }
 
-// rebuild takes the root key that the collected shards give, and says whether they give one.
-func (n *nexus) rebuild(collected shards) bool {
-	if len(collected) < env.ShamirThresholdVal() {
-		return false
+// collect takes the shard of a keeper, and the root key that all of them give, and says whether
+// they give one.
+func (n *nexus) collect(id uint64, shard scalar) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.collected[id] = shard
+	if len(n.collected) < env.ShamirThresholdVal() || n.rootKey != (scalar{}) {
+		return n.rootKey != (scalar{})
 	}
-	rootKey, err := recoverRootKey(collected, slices.Collect(maps.Keys(collected)))
+	rootKey, err := recoverRootKey(n.collected, slices.Collect(maps.Keys(n.collected)))
 	if err != nil || rootKey == (scalar{}) {
 		return false
 	}
-	n.rootKey = rootKey
-	close(n.ready)
+	n.hold(rootKey)
 	return true
 }
 
@@ -110,16 +143,24 @@ func (n *nexus) route(
 	n.requests++
 	n.mu.Unlock()
 
-	if !n.isReady() {
+	action := url.APIAction(r.URL.Query().Get(url.KeyAPIAction))
+	emergency := r.URL.Path == string(url.NexusOperatorRecover) ||
+		r.URL.Path == string(url.NexusOperatorRestore)
+	if !emergency && !n.isReady() {
 		return sdkNet.NotReady(w, r, audit)
 	}
-	action := url.APIAction(r.URL.Query().Get(url.KeyAPIAction))
 	return sdkNet.RouteFactory(url.APIURL(r.URL.Path), action, r.Method, n.handler)(w, r, audit)
 }
 
 func (n *nexus) handler(action url.APIAction, path url.APIURL) sdkNet.Handler {
 	if path == url.NexusBootstrapVerify && action == url.ActionDefault {
 		return n.verify
+	}
+	if path == url.NexusOperatorRecover && action == url.ActionDefault {
+		return n.recoverShards
+	}
+	if path == url.NexusOperatorRestore && action == url.ActionDefault {
+		return n.restore
 	}
 	return sdkNet.Fallback
 }
@@ -146,7 +187,8 @@ func (n *nexus) verify(
 }
 
 func (n *nexus) open(nonce, ciphertext []byte) ([]byte, error) {
-	block, err := aes.NewCipher(n.rootKey[:])
+	rootKey, _ := n.key()
+	block, err := aes.NewCipher(rootKey[:])
 	if err != nil {
 		return nil, err
 	}

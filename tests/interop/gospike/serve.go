@@ -46,9 +46,10 @@ type servedAnswer struct {
 	Nexus   string   `json:"nexus"`
 }
 
-// commandMessage is "state", answered at once, or "await_ready", answered when Nexus has its
-// root key and after Seconds at the latest; either with a stateAnswer. "await_key" is answered
-// then, too, with a nexusState, and no time is spent on what the keepers have.
+// commandMessage is "state", answered at once, "await_ready", answered when Nexus has its root key
+// and after Seconds at the latest, or "restart", after which nobody remembers anything; each with a
+// stateAnswer. "await_key" is answered when "await_ready" is, with a nexusState: no time is spent on
+// what the keepers have.
 type commandMessage struct {
 	Cmd     string  `json:"cmd"`
 	Seconds float64 `json:"seconds"`
@@ -97,6 +98,7 @@ func startCluster(config serveMessage) (*cluster, servedAnswer, error) {
 		os.Setenv(env.TrustRootKeeper, config.TrustDomain),
 		os.Setenv(env.TrustRootNexus, config.TrustDomain),
 		os.Setenv(env.TrustRootBootstrap, config.TrustDomain),
+		os.Setenv(env.TrustRootPilot, config.TrustDomain),
 	); err != nil {
 		return nil, served, err
 	}
@@ -117,7 +119,8 @@ func startCluster(config serveMessage) (*cluster, servedAnswer, error) {
 		return nil, served, err
 	}
 
-	spike := &cluster{nexus: newNexus()}
+	spike := &cluster{}
+	spike.nexus = newNexus(spike.supply)
 	for id := range config.Keepers {
 		k := &keeper{id: uint64(id) + 1}
 		url, err := keeperIdentity.listen(predicate.AllowKeeperPeer, k.route)
@@ -141,7 +144,7 @@ func (c *cluster) answer(command commandMessage) (any, error) {
 		return c.state(), nil
 	case "await_ready":
 		select {
-		case <-c.nexus.ready:
+		case <-c.nexus.awaited():
 		case <-time.After(seconds(command.Seconds)):
 		}
 		return c.state(), nil
@@ -151,8 +154,21 @@ func (c *cluster) answer(command commandMessage) (any, error) {
 		case <-time.After(seconds(command.Seconds)):
 		}
 		return c.nexus.state(), nil
+	case "restart":
+		for _, k := range c.keepers {
+			k.forget()
+		}
+		c.nexus.forget()
+		return c.state(), nil
 	}
 	return nil, fmt.Errorf("no such command: %q", command.Cmd)
+}
+
+// supply gives the keepers the shards of a key that operators have given Nexus.
+func (c *cluster) supply(parts shards) {
+	for _, k := range c.keepers {
+		k.take(parts[k.id])
+	}
 }
 
 func (c *cluster) state() stateAnswer {
@@ -183,7 +199,8 @@ func (c *cluster) consistent() bool {
 	}
 
 	rootKey, err := recoverRootKey(held, ids)
-	if err != nil || c.nexus.isReady() && rootKey != c.nexus.rootKey {
+	nexusKey, ready := c.nexus.key()
+	if err != nil || ready && rootKey != nexusKey {
 		return false
 	}
 	for window := range slices.Chunk(ids, threshold) {

@@ -15,6 +15,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._hosts.entries impor
     Wanted,
     plan,
     read,
+    withdrawal,
 )
 
 KEEPER = "spiffe://example.org/spike/keeper"
@@ -137,3 +138,34 @@ def test_what_spire_prints_is_understood() -> None:
     assert entry.selectors == {USER}
     assert entry.x509_svid_ttl == 3600
     assert read({}) == []
+
+
+# -- for a while
+
+
+def test_an_entry_for_a_while_says_when_it_ends_and_is_prolonged() -> None:
+    made = planned([wanted(expires_at=1000)], [])
+    created = made.steps[0].after
+    assert created is not None
+    assert created.rest["expires_at"] == 1000
+    again = planned([wanted(expires_at=2000)], [created])
+    assert acts(again) == [Act.UPDATE]
+    assert again.steps[0].after is not None
+    assert again.steps[0].after.rest["expires_at"] == 2000
+
+
+def test_an_entry_of_somebody_else_never_gets_an_end() -> None:
+    made = planned([wanted(expires_at=1000)], [existing("theirs")])
+    assert acts(made) == [Act.NOTHING]
+
+
+def test_what_was_made_here_goes_and_nothing_else() -> None:
+    ours = wanted().entry_id(PREFIX)
+    for_now = wanted().entry_id("for-now")
+    have = [existing(ours), existing(for_now), existing("theirs"), existing(f"{PREFIX}-other")]
+    gone = withdrawal([wanted()], have, "for-now")
+    assert [(step.act, step.before and step.before.entry_id) for step in gone.steps] == [
+        (Act.DELETE, for_now)
+    ]
+    assert (gone.superseded, gone.others) == ((), ())
+    assert withdrawal([wanted()], [existing("theirs")], "for-now").steps == ()

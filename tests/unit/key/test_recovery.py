@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -209,6 +211,70 @@ def test_with_two_more_than_the_threshold_the_wrong_one_is_named(odd: int):
     with pytest.raises(SetRefused) as caught:
         rebuild(whole, 2, 4)
     assert caught.value.odd == odd
+
+
+# -- with a journal, which knows the key
+
+
+def known_by_a_journal(key: bytes) -> Callable[[RootKey], bool]:
+    with RootKey(key) as own:
+        token = own.seal()
+    return lambda other: other.opens(token)
+
+
+def mistaken(threshold: int, shares: int) -> Iterator[tuple[str, dict[int, bytearray]]]:
+    """Every single mistake in a set of ``threshold`` shards, by its name."""
+    whole = shards_of(KEY, threshold, shares, SCHEMES[0])
+    foreign = shards_of(bytes([7] * SIZE), threshold, shares, SCHEMES[0])
+    right = {index: whole[index] for index in range(1, threshold + 1)}
+    for index, place in itertools.product(right, range(2 * SIZE)):
+        digits = list(right[index].hex())
+        digits[place] = "%x" % (int(digits[place], 16) ^ 1)
+        yield (
+            f"digit {place} of shard {index}",
+            {
+                **right,
+                index: bytearray.fromhex("".join(digits)),
+            },
+        )
+    for one, two in itertools.combinations(right, 2):
+        yield f"{one} and {two} swapped", {**right, one: right[two], two: right[one]}
+    for index in right:
+        others = {i: shard for i, shard in right.items() if i != index}
+        for another in range(threshold + 1, shares + 1):
+            yield f"{index} under {another}", {**others, another: right[index]}
+        yield f"{index} foreign", {**right, index: foreign[index]}
+        yield f"{index} short", {**right, index: right[index][:20]}
+        yield f"{index} long", {**right, index: right[index] + b"\x01"}
+        yield f"{index} zero", {**right, index: bytearray(SIZE)}
+        yield f"{index} missing", others
+
+
+@pytest.mark.parametrize("journal", [True, False], ids=["journal", "no journal"])
+@pytest.mark.parametrize(("threshold", "shares"), [(2, 3), (3, 5), (5, 7)])
+def test_no_single_mistake_passes_with_or_without_a_journal(
+    threshold: int, shares: int, journal: bool
+):
+    known = known_by_a_journal(KEY) if journal else lambda _key: False
+    passed = []
+    for name, shards in mistaken(threshold, shares):
+        with contextlib.suppress(SetRefused):
+            rebuild(shards, threshold, shares, known)
+            passed.append(name)
+    assert passed == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("threshold", "shares"), [(2, 3), (3, 5), (5, 7)])
+def test_a_whole_set_of_another_cluster_is_one_and_only_a_journal_knows(
+    threshold: int, shares: int, scheme: str
+):
+    # The one mistake that shards cannot tell by themselves, however many there are.
+    foreign = shards_of(bytes([7] * SIZE), threshold, shares, scheme)
+    ours = known_by_a_journal(KEY)
+    for count in range(threshold, shares + 1):
+        checked = rebuild({i: foreign[i] for i in range(1, count + 1)}, threshold, shares, ours)
+        assert not ours(checked.key)
 
 
 # -- a key that is known, split in a way that is not
