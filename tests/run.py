@@ -112,9 +112,11 @@ def hosts() -> None:
     _provide_go()
     # The scenario is what an operator does by day; the tests are what happens at night.
     _run("scenario hosts", "molecule", "test", "--scenario-name", "hosts")
+    # Each worker has hosts of its own.
     _run(
         "tests on real hosts",
         *(sys.executable, "-m", "pytest", "--quiet", "--durations=15"),
+        *("--numprocesses=2", "--dist=worksteal"),
         str(_ROOT / "tests" / "hosts"),
     )
 
