@@ -98,19 +98,28 @@ def long() -> None:
 def hosts() -> None:
     """Everything on real hosts, or a line that says why not."""
     sys.path.insert(0, str(_TREE))
-    from ansible_collections.dayzero.spike.tests.hosts.machines import Missing, check_machine
+    from ansible_collections.dayzero.spike.tests.hosts.conftest import SUITES
+    from ansible_collections.dayzero.spike.tests.hosts.file_system import (
+        Missing,
+        check_machine,
+        provide,
+    )
 
     try:
         check_machine()
+        print("== root file systems", flush=True)
+        provide(SUITES.values())
     except Missing as problem:
         print(f"== real hosts: skipped, {problem}", flush=True)
         return
     _provide_go()
     # The scenario is what an operator does by day; the tests are what happens at night.
     _run("scenario hosts", "molecule", "test", "--scenario-name", "hosts")
+    # Each worker has hosts of its own.
     _run(
         "tests on real hosts",
         *(sys.executable, "-m", "pytest", "--quiet", "--durations=15"),
+        *("--numprocesses=2", "--dist=worksteal"),
         str(_ROOT / "tests" / "hosts"),
     )
 

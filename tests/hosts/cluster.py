@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.dayzero.spike.tests.hosts.machines import (
-    ROOT_PASSWORD,
     Machine,
     Site,
     ssh_options,
@@ -133,7 +131,7 @@ class Cluster:
             f"dayzero.spike.{playbook}",
             inventory,
             *arguments,
-            environment=dict(os.environ),
+            environment=self.site.environment,
             kept=kept,
         )
 
@@ -147,6 +145,7 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env=self.site.environment,
             start_new_session=True,
         )
 
@@ -188,4 +187,4 @@ def _service(machine: Machine, name: str) -> None:
         machine.enable("spike-keeper")
 
 
-__all__ = ["KEEPERS", "ROOT_PASSWORD", "Cluster", "prepare"]
+__all__ = ["KEEPERS", "Cluster", "prepare"]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.dayzero.spike.tests.hosts.cluster import Cluster, prepare
-from ansible_collections.dayzero.spike.tests.hosts.machines import Missing, Site, hosts
+from ansible_collections.dayzero.spike.tests.hosts.file_system import Missing
+from ansible_collections.dayzero.spike.tests.hosts.machines import Site, hosts
 
 SUITES = {
     "keeper1": "bookworm",

@@ -4,9 +4,9 @@
 
 """Real Debian hosts on this machine: systemd, sshd, a network of their own, and stand-ins.
 
-Each is a root file system made by debootstrap, which is kept in ``build/hosts``, under an overlay
-of its own, booted with systemd-nspawn in its own network namespace on one bridge. SPIRE's agent
-and server, and SPIKE's programs, are stood in for by the Go test program.
+Each is a root file system made by debootstrap under an overlay of its own, booted with
+systemd-nspawn in its own network namespace on one bridge. SPIRE's agent and server, and SPIKE's
+programs, are stood in for by the Go test program.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ansible_collections.dayzero.spike.tests.hosts.file_system import (
+    check_machine,
+    file_system,
+    provide,
+)
+from ansible_collections.dayzero.spike.tests.hosts.leftovers import (
+    MARK,
+    ended_in_order,
+    site_directory,
+)
 from ansible_collections.dayzero.spike.tests.interop.go_build import build_gospike
 
-_ROOT = Path(__file__).resolve().parents[2]
-_CACHE = _ROOT / "build" / "hosts"
-_MIRROR = "http://deb.debian.org/debian"
-_PACKAGES = (
-    "systemd,systemd-sysv,dbus,acl,openssh-server,sudo,iproute2,nftables,procps,ca-certificates,"
-    "python3,python3-apt,python3-cffi-backend,python3-cryptography,python3-requests,python3-venv"
-)
 # Init's word for "power off" where nobody can be asked (systemd(1)).
 _POWER_OFF = signal.SIGRTMIN + 4
 PATIENCE_SECONDS = 180
 TRUST_DOMAIN = "spike.ist"
-ROOT_PASSWORD = "only on these hosts"
 _AGENT = """[Unit]
 Description=A stand-in for SPIRE's agent
 [Service]
@@ -47,51 +48,6 @@ RestartSec=200ms
 WantedBy=multi-user.target
 """
 _NETWORK = "[Match]\nName=host0\n[Network]\nAddress={address}/24\nLinkLocalAddressing=no\n"
-
-
-class Missing(Exception):
-    """This machine cannot have such hosts; the message says what is missing."""
-
-
-def check_machine() -> None:
-    """Raise Missing where hosts cannot be made here."""
-    if os.geteuid() != 0:
-        raise Missing("the hosts need root")
-    for program, package in {
-        "debootstrap": "debootstrap",
-        "systemd-nspawn": "systemd-container",
-        "ip": "iproute2",
-        "ssh": "openssh-client",
-    }.items():
-        if shutil.which(program) is None:
-            raise Missing(f"{program} is missing (Debian: apt install {package})")
-
-
-def file_system(suite: str) -> Path:
-    """The root file system of a Debian release, made once."""
-    tree = _CACHE / suite
-    if (tree / ".made").exists():
-        return tree
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    if tree.exists():
-        shutil.rmtree(tree)
-    command = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", suite, str(tree)]
-    done = subprocess.run(
-        [*command, _MIRROR], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    if done.returncode:
-        raise Missing(f"debootstrap of {suite} failed: {done.stdout[-500:]}{done.stderr[-500:]}")
-    for line in (
-        "useradd --create-home --shell /bin/bash ops",
-        "useradd --create-home --shell /bin/bash plain",
-        f"echo 'root:{ROOT_PASSWORD}' | chpasswd",
-        "systemctl enable systemd-networkd ssh",
-        "systemctl disable apt-daily.timer apt-daily-upgrade.timer || true",
-    ):
-        subprocess.run(["chroot", str(tree), "sh", "-c", line], check=True, capture_output=True)
-    (tree / "etc/sudoers.d/ops").write_text("ops ALL=(ALL) NOPASSWD: ALL\n")
-    (tree / ".made").touch()
-    return tree
 
 
 class Machine:
@@ -151,15 +107,26 @@ class Machine:
 
     def boot(self) -> None:
         """Start the host, and return when its sshd answers."""
+        self.start()
+        self.await_ssh()
+
+    def start(self) -> None:
+        """Start the host."""
         command = ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot"]
         command += ["--register=no", "--keep-unit", f"--machine={self._site.bridge}-{self.name}"]
         command += [f"--network-bridge={self._site.bridge}", "--resolv-conf=off"]
         command += [f"--bind={self._site.shared}:/var/lib/spire", "--console=pipe"]
+        command += [f"--setenv={MARK}={self._site.directory}"]
         with (self._place / "console").open("ab") as console:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env=self._site.environment,
+                # The terminal's interrupt is for the tests, which then end the hosts.
+                start_new_session=True,
             )
-        self.await_ssh()
 
     def await_ssh(self) -> None:
         """Return when sshd answers."""
@@ -207,6 +174,11 @@ class Machine:
             self._process.wait()
         self._process = None
 
+    def reap(self) -> None:
+        """Wait for its process, which was killed."""
+        if self._process is not None:
+            self._process.wait()
+
     def reboot(self) -> None:
         """Restart the host, whose /run is empty afterwards."""
         self.power_off()
@@ -231,11 +203,6 @@ class Machine:
         self.run("nft", "add", "chain", "inet", "filter", "input", chain)
         self.run(*f"nft add rule inet filter input tcp dport {port} {verdict}".split())
 
-    def remove(self) -> None:
-        """Power off and unmount."""
-        self.power_off()
-        subprocess.run(["umount", "--lazy", str(self.root)], check=False)
-
 
 class Site:
     """Hosts on one bridge, with one SPIRE between them."""
@@ -243,7 +210,9 @@ class Site:
     def __init__(self, directory: Path, suites: dict[str, str]) -> None:
         """``suites``: the names of the hosts, each with its Debian release."""
         self.directory = directory
-        number = os.getpid() % 200
+        # Of every process that belongs to the site.
+        self.environment = {**os.environ, MARK: str(directory)}
+        number = self._make_bridge()
         self.bridge = f"spk{number}"
         self._subnet = f"10.213.{number}"
         self._addresses = {name: f"{self._subnet}.{i}" for i, name in enumerate(suites, 11)}
@@ -267,16 +236,34 @@ class Site:
         """Lines for /etc/hosts."""
         return [f"{address} {name}" for name, address in self._addresses.items()]
 
-    def boot(self) -> None:
-        """Start the network, then every host."""
+    def _make_bridge(self) -> int:
+        """A bridge with the first number that no other site has; it is gone with the site."""
+        for number in range(1, 250):
+            name = f"spk{number}"
+            made = subprocess.run(
+                ["ip", "link", "add", name, "type", "bridge"], capture_output=True, check=False
+            )
+            if made.returncode == 0:
+                break
         for command in (
-            f"ip link add {self.bridge} type bridge",
-            f"ip address add {self._subnet}.1/24 dev {self.bridge}",
-            f"ip link set {self.bridge} up",
+            f"ip link set {name} alias {self.directory}",
+            f"ip address add 10.213.{number}.1/24 dev {name}",
+            f"ip link set {name} up",
         ):
             subprocess.run(command.split(), check=True)
+        return number
+
+    def boot(self) -> None:
+        """Start every host, and return when the last one's sshd answers."""
         for machine in self.machines.values():
-            machine.boot()
+            machine.start()
+        for machine in self.machines.values():
+            machine.await_ssh()
+
+    def reap(self) -> None:
+        """Wait for hosts that were killed."""
+        for machine in self.machines.values():
+            machine.reap()
 
     def entry(self, host: str, path: str, *selectors: str, ttl: int = 3600) -> None:
         """Make a registration entry with the stand-in for SPIRE's server."""
@@ -293,25 +280,23 @@ class Site:
             capture_output=True,
         )
 
-    def close(self) -> None:
-        """Power every host off and remove the network."""
-        for machine in self.machines.values():
-            machine.remove()
-        subprocess.run(["ip", "link", "del", self.bridge], check=False, capture_output=True)
-
 
 @contextlib.contextmanager
 def hosts(suites: dict[str, str], prepare: Callable[[Site], None]) -> Iterator[Site]:
-    """Hosts that run, and are gone afterwards; ``prepare`` is called before they boot."""
+    """Hosts that run, and are gone afterwards; ``prepare`` is called before they boot.
+
+    Raises Missing where this machine cannot have them. However the process ends, nothing of them
+    is left, or the next run of this removes it.
+    """
     check_machine()
-    with tempfile.TemporaryDirectory(prefix="spike-hosts-", dir="/var/tmp") as place:
-        site = Site(Path(place), suites)
-        try:
+    with ended_in_order():
+        provide(suites.values())
+        with contextlib.ExitStack() as afterwards, site_directory() as directory:
+            site = Site(directory, suites)
+            afterwards.callback(site.reap)
             prepare(site)
             site.boot()
             yield site
-        finally:
-            site.close()
 
 
 def wait_for(what: str, happened: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
@@ -336,13 +321,9 @@ def ssh_options(site: Site) -> Sequence[str]:
 
 __all__ = [
     "PATIENCE_SECONDS",
-    "ROOT_PASSWORD",
     "TRUST_DOMAIN",
     "Machine",
-    "Missing",
     "Site",
-    "check_machine",
-    "file_system",
     "hosts",
     "ssh_options",
     "wait_for",

@@ -21,11 +21,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(_ROOT / "build" / "tree"))
 
 from ansible_collections.dayzero.spike.tests.hosts.cluster import Cluster, prepare  # noqa: E402
-from ansible_collections.dayzero.spike.tests.hosts.machines import (  # noqa: E402
-    Missing,
-    hosts,
-    wait_for,
-)
+from ansible_collections.dayzero.spike.tests.hosts.file_system import Missing  # noqa: E402
+from ansible_collections.dayzero.spike.tests.hosts.machines import hosts, wait_for  # noqa: E402
 
 _SUITES = {
     "keeper1": "bookworm",
@@ -60,7 +57,6 @@ def _keep(directory: Path, write: int) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     signal.signal(signal.SIGALRM, lambda *_: sys.exit())
     signal.alarm(_LIFETIME_SECONDS)
     try:
@@ -72,7 +68,7 @@ def _keep(directory: Path, write: int) -> None:
             os.close(write)
             while True:
                 signal.pause()
-    except SystemExit:
+    except (SystemExit, KeyboardInterrupt):
         return
     except Missing as problem:
         os.write(write, str(problem).encode())

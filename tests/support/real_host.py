@@ -47,8 +47,6 @@ class RealHost:
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
             "ansible_become_method": "su",
-            # The role's user has no shell.
-            "ansible_become_flags": "-s /bin/sh",
             # What must be root is root all the same.
             "ansible_become_user": "nobody",
             "ansible_su_user": "nobody",
