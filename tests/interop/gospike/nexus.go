@@ -81,6 +81,14 @@ func (n *nexus) awaited() <-chan struct{} {
 	return n.ready
 }
 
+// await returns when there is a root key, and after the time at the latest.
+func (n *nexus) await(most time.Duration) {
+	select {
+	case <-n.awaited():
+	case <-time.After(most):
+	}
+}
+
 // hold makes Nexus live on a root key, whichever it had before. The caller has locked mu.
 func (n *nexus) hold(rootKey scalar) {
 	if n.rootKey == (scalar{}) {

@@ -143,16 +143,10 @@ func (c *cluster) answer(command commandMessage) (any, error) {
 	case "state":
 		return c.state(), nil
 	case "await_ready":
-		select {
-		case <-c.nexus.awaited():
-		case <-time.After(seconds(command.Seconds)):
-		}
+		c.nexus.await(seconds(command.Seconds))
 		return c.state(), nil
 	case "await_key":
-		select {
-		case <-c.nexus.ready:
-		case <-time.After(seconds(command.Seconds)):
-		}
+		c.nexus.await(seconds(command.Seconds))
 		return c.nexus.state(), nil
 	case "restart":
 		for _, k := range c.keepers {
