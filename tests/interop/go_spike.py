@@ -229,11 +229,10 @@ class GoSpike:
         """Return the state when Nexus has a root key, and after ``seconds`` at the latest."""
         return _cluster_state(self._talk.ask({"cmd": "await_ready", "seconds": seconds}))
 
-<<<<<<< HEAD
     def await_key(self, seconds: float = 10) -> NexusState:
         """Return Nexus's state at the very moment in which it has a root key, or after that."""
         return NexusState(**self._talk.ask({"cmd": "await_key", "seconds": seconds}))
-=======
+
     def restart(self) -> ClusterState:
         """Restart everything at once: nobody has a shard or a key any more."""
         return _cluster_state(self._talk.ask({"cmd": "restart"}))
@@ -241,7 +240,6 @@ class GoSpike:
     def ended(self, seconds: float = 10) -> str:
         """Wait until the process has ended by itself, and return its last words."""
         return self._talk.await_end(seconds)
->>>>>>> recovery
 
     def _serve(self) -> dict[str, Any]:
         # gospike has read the files when it answers.
