@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -79,6 +80,8 @@ class Entry(Generic[Of, Told]):
 
 
 _OUTPUT = 1
+# New objects between two looks for garbage; Python's default is 700.
+_SELDOM = 50_000
 # Ansible looks for every registered value in every string of a result: with 1000 keepers for 1.5 s,
 # half as long again as the run. Above this many, only those that the result holds are registered.
 _MANY_SECRETS = 500
@@ -166,10 +169,15 @@ def _told(advice: Advice, naming: Naming) -> dict[str, Any]:
 def _end(module: Module, result: dict[str, Any], secrets: set[str], *, failed: bool) -> NoReturn:
     if len(secrets) > _MANY_SECRETS:
         text = json.dumps(result, ensure_ascii=False)
-        secrets = {secret for secret in secrets if secret in text}
+        from .._key.root_key import may_hold_a_spelling
+
+        found = may_hold_a_spelling(text)
+        secrets = {secret for secret in secrets if secret in text} if found else set()
     module.no_log_values.update(
         secrets, url_credentials(module.params), misplaced_secrets(module.params)
     )
+    # And once more when the interpreter ends, unless there is nothing to look through.
+    gc.freeze()
     if failed:
         module.fail_json(**result)
     module.exit_json(**result)

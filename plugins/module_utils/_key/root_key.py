@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from .shamir import ORDER, SIZE, split
 # text that SPIKE's own bootstrap seals.
 _NONCE_BYTES = 12
 _PLAINTEXT_BYTES = 32
+# What all ``spellings`` have in common: hex and base64 are this long, and so are lists of numbers.
+_SHAPE_OF_A_SPELLING = re.compile(r"[0-9A-Za-z+/]{43}|(?:[0-9]{1,3}, ?){31}")
 
 
 @dataclass(frozen=True)
@@ -109,4 +112,12 @@ def spellings(secret: bytes | bytearray) -> Iterator[str]:
     yield ", ".join(str(byte) for byte in secret)
 
 
-__all__ = ["RootKey", "Token", "spellings", "wipe"]
+def may_hold_a_spelling(text: str) -> bool:
+    """Whether any key or shard at all can stand in ``text``, in one of its ``spellings``.
+
+    Looks once for their shape, where a look for each of thousands takes longer than a run should.
+    """
+    return _SHAPE_OF_A_SPELLING.search(text) is not None
+
+
+__all__ = ["RootKey", "Token", "may_hold_a_spelling", "spellings", "wipe"]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import http.client
 import ssl
@@ -98,7 +99,7 @@ class Transport:
 
     def endpoint(self, url: str) -> Endpoint | None:
         """Where the last connection to the host and port of ``url`` ended; None without one."""
-        return self._adapter.endpoints.get(_place(url))
+        return self._adapter.endpoints.get(_target(url).place)
 
     def close(self) -> None:
         """Close the connections that wait to be used again."""
@@ -149,9 +150,20 @@ def _is_complete(read: Any) -> bool:
     return bool(read.chunked) or read.length_remaining == 0
 
 
-def _place(url: str) -> tuple[str, int]:
+@dataclass(frozen=True)
+class _Target:
+    """What a URL says: host and port to connect to, and what to ask for there."""
+
+    place: tuple[str, int]
+    asked: str
+
+
+# Each URL is asked for again and again, by requests too.
+@functools.lru_cache(maxsize=4096)
+def _target(url: str) -> _Target:
     parts = urlsplit(url)
-    return parts.hostname or "", parts.port or 443
+    asked = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    return _Target((parts.hostname or "", parts.port or 443), asked)
 
 
 def _prepared(url: str, body: bytes) -> requests.PreparedRequest:
@@ -248,11 +260,17 @@ class _SpiffePool(urllib3.HTTPSConnectionPool):
     """The connections to one peer: one waits to be used again, others are opened next to it."""
 
     def __init__(self, host: str, port: int, connection_class: type[_SpiffeConnection]) -> None:
-        # An instance attribute, which urllib3 looks up when it makes a connection. The connection
-        # is told its place, because urllib3 drops the dot at the end of a name, and with it what
-        # distinguishes an absolute name from a relative one.
-        self.ConnectionCls = type("_PlacedConnection", (connection_class,), {"place": (host, port)})
+        # An instance attribute, which urllib3 looks up when it makes a connection.
+        self.ConnectionCls = connection_class
+        self._place = (host, port)
         super().__init__(host, port, maxsize=1, block=False)
+
+    def _new_conn(self) -> Any:
+        connection = super()._new_conn()
+        # urllib3 drops the dot at the end of a name, and with it what distinguishes an absolute
+        # name from a relative one.
+        connection.place = self._place
+        return connection
 
     def _put_conn(self, conn: Any) -> None:
         # urllib3 also puts back the place of a connection that failed: next to an attempt that was
@@ -296,7 +314,7 @@ class _SpiffeAdapter(HTTPAdapter):
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:
         # requests < 2.32 asks here, newer ones below.
-        place = _place(url)
+        place = _target(url).place
         with self._pools_lock:
             pool = self._pools.get(place)
             if pool is None:
@@ -307,6 +325,18 @@ class _SpiffeAdapter(HTTPAdapter):
         self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
         return self.get_connection(request.url, proxies)
+
+    # For these requests would parse the URL once more, and look for cookies, a character set and a
+    # history, which no answer of SPIKE has and nobody here would read.
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        return _target(request.url).asked
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code = resp.status
+        response.raw = resp
+        return response
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         # requests would put its CA bundle, or none, on the pool: not its decision here.

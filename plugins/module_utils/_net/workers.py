@@ -22,7 +22,7 @@ _STACK_BYTES = 512 * 1024
 # while the processor has time for them. Reaching 1000 keepers with two processors took a median of
 # 1.7 s with 4, 2.1 s with 16, and 3.3 s with no limit.
 _SLOTS = 4
-_PAUSE_SECONDS = 0.005
+_PAUSE_SECONDS = 0.02
 # What waits longer is asked again; the kernel's own limits are not far above.
 _LONGEST_WAIT_SECONDS = 1_000_000.0
 _stack_lock = threading.Lock()

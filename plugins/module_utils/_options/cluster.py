@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
 import json
@@ -75,6 +76,8 @@ class Cluster:
         return "; ".join(changes)
 
 
+# The settings, the journal and its comparison each want to know it of every keeper.
+@functools.lru_cache(maxsize=4096)
 def place_of_url(url: str) -> tuple[str, int, str]:
     """Host, port and path of an https ``url``, the same for every way to write them."""
     parts = urlsplit(url)

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import (
     RootKey,
     Token,
+    may_hold_a_spelling,
     spellings,
     wipe,
 )
@@ -149,3 +150,15 @@ def test_wiping_overwrites_in_place() -> None:
     secret = bytearray(SECRET)
     wipe(secret)
     assert secret == bytes(SIZE)
+
+
+@given(st.binary(min_size=32, max_size=32), st.text(), st.text())
+def test_every_spelling_has_the_shape_that_is_looked_for(
+    secret: bytes, before: str, after: str
+) -> None:
+    assert all(may_hold_a_spelling(before + text + after) for text in spellings(secret))
+
+
+def test_the_words_of_a_result_do_not_have_that_shape() -> None:
+    line = "Sending shard to keeper 12 at https://keeper12.example.org:8443... (attempt 1/5)"
+    assert not may_hold_a_spelling(f'{{"log": ["{line}"], "attempts": 5, "elapsed": 28.01}}')
