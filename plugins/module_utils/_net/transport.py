@@ -266,7 +266,7 @@ class _SpiffePool(urllib3.HTTPSConnectionPool):
         super().__init__(host, port, maxsize=1, block=False)
 
     def _new_conn(self) -> Any:
-        connection = super()._new_conn()
+        connection: Any = super()._new_conn()
         # urllib3 drops the dot at the end of a name, and with it what distinguishes an absolute
         # name from a relative one.
         connection.place = self._place
