@@ -225,7 +225,13 @@ def test_killed_at_any_step_a_rerun_ends_on_the_same_key(
             killed = cluster.run(kill=point, **scenario.options)
             # How often Nexus is asked depends on when it has its key, and on a host under load
             # whether one look is enough: a run that did not pass this point must have ended well.
-            assert killed.killed or killed.result["phase"] == "done", f"{point} was not reached"
+            # Or have found no time to hear twice what Nexus says, and have done nothing.
+            passed_by = (
+                {killed.result["phase"], killed.result.get("code")} if not killed.killed else ()
+            )
+            assert killed.killed or {"done", "nexus_unclear"} & {*passed_by}, (
+                f"{point}: {passed_by}"
+            )
             ends["killed"] += killed.killed
             scenario.between(cluster)
             ends.update(_rerun_until_done(scenario, cluster, point))
