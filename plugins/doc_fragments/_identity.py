@@ -71,8 +71,9 @@ options:
     description:
       - Paths of the trust bundles of trust domains other than the SVID's own, PEM, as a dictionary
         from trust domain to path, empty by default.
-      - Used only when O(svid_source=files), and needed there for every trust domain in
-        O(trust_root_keeper) and O(trust_root_nexus) that is not the SVID's own.
+      - Used only when O(svid_source=files), and needed there for every trust domain of a peer that
+        is not the SVID's own, keepers' where keepers are contacted, and those in
+        O(trust_root_nexus).
     type: dict
     default: {}
     version_added: 1.0.0

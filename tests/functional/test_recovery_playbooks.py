@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -238,6 +239,38 @@ def test_the_entry_is_there_for_as_long_as_it_takes(
     assert status == 0, output
     assert spire.asked()[4:] == ["show", "create", "show", "delete"]
     assert spire.argument("create", "-selector") == "unix:user:spike-restore"
+    assert spire.entries == []
+
+
+def test_an_agent_that_hears_of_the_entry_later_is_waited_for(
+    operator: Operator, spire: FakeSpireServer
+) -> None:
+    # SPIRE's agents ask their server every few seconds: this one knows no entry at first.
+    sandbox, place = operator.host.sandbox, operator.directory
+    cert, key = sandbox.recover_svid
+    program, asked = place / "spire-agent", place / "asked"
+    program.write_text(
+        f"""#!/bin/sh
+        echo >> {asked}
+        if [ $(wc -l < {asked}) -lt 3 ]; then
+            echo "rpc error: code = PermissionDenied desc = no identity issued" >&2; exit 1
+        fi
+        cp {cert} "$9/svid.0.pem"; cp {key} "$9/svid.0.key"
+        cp {sandbox.svid_bundle} "$9/bundle.0.pem"
+        """
+    )
+    program.chmod(0o755)
+    listening = operator.host.temporary / "api.sock"
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(listening))
+        agent.listen()
+        status, output = operator.recover(
+            spike_recover_svid_source="spire_agent",
+            spike_recover_spire_agent_path=str(program),
+            spike_recover_spiffe_endpoint_socket=str(listening),
+        )
+    assert status == 0, output
+    assert len(asked.read_text()) == 3
     assert spire.entries == []
 
 

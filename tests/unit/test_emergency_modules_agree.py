@@ -132,6 +132,28 @@ def test_a_message_for_an_inventory_names_a_variable_that_there_is(
             assert naming.spell(place_of(option)) in known, option
 
 
+@pytest.mark.parametrize(
+    ("naming", "status", "again"),
+    [
+        (Naming.OPTIONS, "with spike_bootstrap_info, as", "Rerun spike_restore."),
+        (
+            Naming.RESTORE_VARIABLES,
+            "with the playbook dayzero.spike.status, as",
+            "Rerun the playbook dayzero.spike.restore.",
+        ),
+    ],
+)
+def test_what_to_do_without_a_proof_is_in_the_readers_words(
+    naming: Naming, status: str, again: str
+) -> None:
+    report = RestoreReport([], "https://nexus:8553", naming)
+    report.unproved("there is no journal", "https://nexus:8553")
+    steps = report.result()["what_to_do"]
+    assert status in steps[0]
+    assert steps[-1] == again
+    assert "{" not in " ".join([*steps, *report.warnings])
+
+
 def test_what_is_run_again_is_a_playbook_of_the_collection() -> None:
     for entry in (RECOVER, RESTORE):
         words, again = entry.words_for(Naming.VARIABLES)
