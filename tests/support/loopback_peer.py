@@ -119,6 +119,10 @@ class Conversation:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
+    def finish(self) -> None:
+        """Send nothing more, and still listen: half of the connection is closed."""
+        socket.socket.shutdown(self._socket, socket.SHUT_WR)
+
     def abort(self) -> None:
         """End what blocks, from another thread."""
         with contextlib.suppress(OSError):

@@ -14,10 +14,12 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Iterator
 from types import FrameType
 
-# What a run takes at most to end after it was told to: attempts end at once, the journal is noted.
+from .._uncut import UNCUT
+
+# What a run takes at most to end after it was told to: attempts end at once, the journal is noted,
+# the result is printed.
 _PATIENCE_SECONDS = 10.0
 _SIGNALS = {
     signal.SIGINT: "Interrupted.",
@@ -36,42 +38,64 @@ class Ended(KeyboardInterrupt):
         self.unheard = unheard
 
 
-@contextlib.contextmanager
-def endable(output: int) -> Iterator[None]:
-    """Raise ``Ended``, once, in the main thread when the block is to end early.
+class Ending:
+    """What ends a run early: between ``hear`` and ``settle`` by raising ``Ended``, once.
 
-    That is on SIGINT, SIGTERM and SIGHUP, unless they are ignored, and when nobody is left who
-    reads ``output``, a descriptor. If the block has not ended some seconds after that, the process
-    does: the kernel frees the lock, and the journal is whole at any moment. Does nothing outside
-    the main thread.
+    It is raised in the main thread, outside of blocks that are not to be cut (``UNCUT``). After
+    ``settle`` only the result is to be printed, and no signal may lose it. Whoever is told to end
+    and has not some seconds later is ended by the kernel, which frees the lock; the journal is
+    whole at any moment.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    told = False
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        nonlocal told
-        if told:
+    def __init__(self, output: int) -> None:
+        """``output`` is the descriptor that somebody reads."""
+        self._output = output
+        self._told = False
+        self._settled = threading.Event()
+
+    def hear(self) -> None:
+        """From now on end on SIGINT, SIGTERM, SIGHUP, and when nobody reads the output any more.
+
+        A signal that is ignored stays so. Does nothing outside the main thread.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        # What our parent ignores is ignored on: nohup, or a shell's command in the background.
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in (*heard, _GONE):
+            signal.signal(number, self._end)
+        watch = threading.Thread(target=self._watch, args=(threading.get_ident(),), daemon=True)
+        _start(watch)
+
+    def settle(self) -> None:
+        """The work is over: raise nothing any more, until the process ends."""
+        self._settled.set()
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        if self._told:
             # It is ending already, and must be let note what it has done.
             return
-        told = True
+        self._told = True
+        # The kernel's own end of a process that does not come to one: nothing of ours has to run.
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE_SECONDS)
+        if self._settled.is_set():
+            return
         if number == _GONE:
-            raise Ended("The controller is gone.", unheard=True)
-        raise Ended(_SIGNALS[signal.Signals(number)])
+            UNCUT.end(Ended("The controller is gone.", unheard=True))
+        else:
+            UNCUT.end(Ended(_SIGNALS[signal.Signals(number)]))
 
-    over = threading.Event()
-    # What our parent ignores is ignored on: nohup, or a shell's command in the background.
-    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in (*heard, _GONE)}
-    _start(threading.Thread(target=_watch, args=(output, threading.get_ident(), over), daemon=True))
-    try:
-        yield
-    finally:
-        over.set()
-        # Once told, it stays deaf: a second Ctrl-C would cut off the result of the first.
-        for number, handler in ({} if told else before).items():
-            signal.signal(number, handler)
+    def _watch(self, main_thread: int) -> None:
+        poll = select.poll()
+        # No event is asked for: errors and hang-ups are always told (poll(2)).
+        poll.register(self._output, 0)
+        if not poll.poll() or self._settled.is_set():
+            return
+        # To the main thread itself: one that waits in the C library is woken by nothing else.
+        signal.pthread_kill(main_thread, _GONE)
+        # That thread may hang where no Python runs.
+        if not self._settled.wait(_PATIENCE_SECONDS):
+            os._exit(1)
 
 
 def _start(watch: threading.Thread) -> None:
@@ -88,16 +112,4 @@ def _start(watch: threading.Thread) -> None:
             spare.join()
 
 
-def _watch(output: int, main_thread: int, over: threading.Event) -> None:
-    poll = select.poll()
-    # No event is asked for: errors and hang-ups are always told (poll(2)).
-    poll.register(output, 0)
-    if not poll.poll() or over.is_set():
-        return
-    # To the main thread itself: one that waits in the C library is woken by nothing else.
-    signal.pthread_kill(main_thread, _GONE)
-    if not over.wait(_PATIENCE_SECONDS):
-        os._exit(1)
-
-
-__all__ = ["Ended", "endable"]
+__all__ = ["Ended", "Ending"]

@@ -25,7 +25,8 @@ from .._naming import Naming
 from .._options.cluster import Keeper
 from .._options.settings import misplaced_secrets, readable_keepers, url_credentials
 from .._run.report import Report
-from .ending import Ended, endable
+from .._uncut import Resources
+from .ending import Ended, Ending
 from .libraries import check_libraries
 
 if TYPE_CHECKING:
@@ -95,11 +96,19 @@ def run_module(
     naming, again = entry.words_for(Naming(params["naming"]))
     report = entry.report(readable_keepers(params["keeper_peers"]), params["nexus_api_url"], naming)
     secrets: set[str] = set()
+    ending, resources = Ending(_OUTPUT), Resources()
 
     def work() -> None:
-        settings = entry.read(params)
-        check_libraries()
-        entry.run(settings, _tools(secrets.add, step), report, module.check_mode)
+        try:
+            ending.hear()
+            settings = entry.read(params)
+            check_libraries()
+            tools = _tools(secrets.add, step, resources)
+            entry.run(settings, tools, report, module.check_mode)
+        finally:
+            ending.settle()
+            # The run has given them back, unless it was ended at the very moment.
+            resources.close()
 
     failure = _failure_of(work, naming, afterwards=entry.afterwards, name=again)
     for warning in report.warnings:
@@ -113,7 +122,7 @@ def run_module(
     _end(module, result, secrets, failed=bool(failure))
 
 
-def _tools(mask: Callable[[str], None], step: Callable[[str], None]) -> Tools:
+def _tools(mask: Callable[[str], None], step: Callable[[str], None], resources: Resources) -> Tools:
     from .._run.session import Tools
 
     return Tools(
@@ -122,6 +131,7 @@ def _tools(mask: Callable[[str], None], step: Callable[[str], None]) -> Tools:
         now=lambda: datetime.now(timezone.utc),
         mask=mask,
         step=step,
+        resources=resources,
     )
 
 
@@ -135,8 +145,7 @@ def _failure_of(
     the process where nobody would read a result.
     """
     try:
-        with endable(_OUTPUT):
-            work()
+        work()
     except DayZeroError as error:
         failure = {**_told(error.advice.rerun(name), naming), "code": error.code}
         if error.phase is not None:

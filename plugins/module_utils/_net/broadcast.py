@@ -22,6 +22,7 @@ from .._errors import (
     Cause,
     Failure,
 )
+from .._uncut import UNCUT
 from .attempt import Attempt
 
 # One request to one peer: returns when it succeeded, raises AttemptFailed when it did not.
@@ -164,7 +165,7 @@ class _Step:
             wake = min(late, self.on_pause(), self.due[0][0] if self.due else late)
             report = self.runner.next_result(wake - self.runner.clock())
             if report is not None:
-                self._take(report)
+                self._take_whole(report)
             elif not self.due and self.runner.clock() >= late:
                 # Only now: whatever was in by then counts, however long it was not looked at.
                 self._settle_the_late()
@@ -175,7 +176,7 @@ class _Step:
             # would cost the connection that both would use.
             report = self.runner.next_result(0)
             if report is not None:
-                self._take(report)
+                self._take_whole(report)
             else:
                 self._start_next(heapq.heappop(self.due)[1])
 
@@ -196,6 +197,11 @@ class _Step:
         self.under_way.add(attempt)
         self.on_attempt(index, peer.started)
         self.runner.start(functools.partial(_make, index, attempt, peer.request))
+
+    def _take_whole(self, report: Attempted) -> None:
+        # A peer that has its request must not look otherwise because the run ended just then.
+        with UNCUT:
+            self._take(report)
 
     def _take(self, report: Attempted) -> None:
         if report.attempt not in self.under_way:

@@ -127,6 +127,9 @@ class Credentials:
         return self._take()
 
     def _take(self) -> bool:
+        if self._closed.is_set():
+            # Nobody waits for this call any more, nor removes what it leaves.
+            return False
         try:
             fresh = self._obtain(self._closed.is_set)
         except Exception:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import socket
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from .._clock import Clock
@@ -39,6 +38,7 @@ from .._state.journal import Journal, Record, Run
 from .._state.pending_key import PendingKey
 from .._state.remembered import Memory, Remembered
 from .._state.run_lock import locked_state_dir
+from .._uncut import UNCUT
 from .keeper_steps import at_every_keeper
 from .report import RunReport
 from .session import Session, Tools
@@ -59,7 +59,7 @@ def run(settings: BootstrapSettings, tools: Tools, report: RunReport, *, check: 
     With ``check`` everything up to reaching all keepers is done, and nothing is sent or written.
     Raises DayZeroError; ``report.phase`` is the phase in which the run ended.
     """
-    with ExitStack() as resources:
+    with tools.resources as resources:
         session = Session(settings, tools, report, resources)
         flow = _Run(session, settings, check)
         end = flow.abandon() if settings.abandoned else flow.run()
@@ -299,7 +299,8 @@ class _Run:
                 on_pause=log.pause,
             )
         finally:
-            log.flush()
+            with UNCUT:
+                log.flush()
         return log.record
 
     # -- the end

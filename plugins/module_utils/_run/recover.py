@@ -10,7 +10,6 @@ options -> custodians' keys -> identity -> journal -> shards -> checks -> encryp
 from __future__ import annotations
 
 import hashlib
-from contextlib import ExitStack
 
 from .._decide.emergency_words import Trouble, trouble
 from .._errors import ConfigError, Failure, Phase
@@ -39,7 +38,7 @@ def recover(settings: RecoverSettings, tools: Tools, report: RecoverReport, *, c
 
     With ``check`` nothing is handed out or written. Raises DayZeroError.
     """
-    with ExitStack() as resources:
+    with tools.resources as resources:
         session = NexusSession(settings, tools, report, resources)
         _Recovery(session, settings, report, check).run()
     session.enter(Phase.DONE)

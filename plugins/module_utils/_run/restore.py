@@ -9,7 +9,6 @@ options -> identity -> journal -> checks -> Nexus -> shards -> proof -> result
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 
 from .._decide.emergency_words import CHECK_LINES, Trouble, trouble
@@ -40,7 +39,7 @@ def restore(settings: RestoreSettings, tools: Tools, report: RestoreReport, *, c
 
     With ``check`` nothing is sent. Raises DayZeroError.
     """
-    with ExitStack() as resources:
+    with tools.resources as resources:
         session = NexusSession(settings, tools, report, resources)
         _Restore(session, settings, report, check).run()
     session.enter(Phase.DONE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from .._clock import Clock, Duration
@@ -58,6 +58,7 @@ from .._state.memory_dir import (
 from .._state.pending_key import file_name
 from .._state.run_lock import note_phase
 from .._steps import StepHook, ignore_step
+from .._uncut import UNCUT, Resources
 from .report import Report, RunReport
 
 
@@ -67,7 +68,8 @@ class Tools:
 
     ``clock`` is monotonic, in seconds; ``now`` is the time of day, with its zone; ``mask`` is told
     every spelling of a secret; ``step`` is told every point at which a crash could cut the run.
-    ``booted`` says when the host was started, None where it does not know.
+    ``booted`` says when the host was started, None where it does not know. ``resources`` are given
+    back when the run ends.
     """
 
     clock: Clock
@@ -77,6 +79,7 @@ class Tools:
     step: StepHook = ignore_step
     resolve: Resolve = resolve_with_system
     booted: Callable[[], datetime | None] = booted_at
+    resources: Resources = field(default_factory=Resources)
 
 
 class NexusSession:
@@ -176,9 +179,10 @@ class NexusSession:
             return None
         beside = os.path.dirname(self.runtime_dir.rstrip("/"))
         try:
-            scratch = self.resources.enter_context(
-                scratch_directory(beside, "spike-bootstrap-svid-")
-            )
+            with UNCUT:
+                scratch = self.resources.enter_context(
+                    scratch_directory(beside, "spike-bootstrap-svid-")
+                )
         except OSError as error:
             raise ConfigError(
                 "runtime_dir",

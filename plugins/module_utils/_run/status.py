@@ -10,7 +10,6 @@ options -> identity -> journal -> Nexus -> keepers -> outlook -> result
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 
 from .._decide.nexus_words import Situation
 from .._decide.outlook import (
@@ -48,7 +47,7 @@ def inspect(settings: StatusSettings, tools: Tools, report: StatusReport) -> Non
     DayZeroError only for what leaves nothing to report: options, identity, an unreadable journal or
     key, and the end of the time for the whole run.
     """
-    with ExitStack() as resources:
+    with tools.resources as resources:
         _inspect(Session(settings, tools, report, resources), report, settings.probe_keepers)
 
 

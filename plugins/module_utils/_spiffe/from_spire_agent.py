@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._errors import IdentityError
+from .._uncut import UNCUT
 from .from_workload_api import (
     agent_offer,
     check_socket,
@@ -70,8 +71,24 @@ def fetch_with_spire_agent(
     ``endpoint`` is a path, a ``unix:`` URL or None for SPIRE's default. ``rule`` only serves to
     say which registration entry is missing. A federated bundle that cannot be read matters only for
     a trust domain that is ``needed``. Raises IdentityError, within ``timeout``, or when ``stopped``
-    says so.
+    says so. A signal that ends the run is heard within a moment, and ends it when the program has
+    been ended and its files are gone.
     """
+    with UNCUT:
+        return _fetch(
+            program, endpoint, timeout, runtime_dir, rule, needed, lambda: UNCUT.told or stopped()
+        )
+
+
+def _fetch(
+    program: str,
+    endpoint: str | None,
+    timeout: Duration,
+    runtime_dir: str,
+    rule: IdRule,
+    needed: Collection[str],
+    stopped: Callable[[], bool],
+) -> Offer:
     path = socket_path(endpoint)
     check_socket(path, timeout)
     with contextlib.ExitStack() as resources:

@@ -11,6 +11,7 @@ import errno
 import os
 
 from .._steps import StepHook
+from .._uncut import UNCUT
 
 
 def replace_file(
@@ -20,8 +21,15 @@ def replace_file(
 
     Written next to it, flushed to disk, renamed, and the rename flushed: after a crash the file is
     whole, the old or the new. A file that an earlier crash left next to it is overwritten: callers
-    hold the run's lock. Raises OSError.
+    hold the run's lock. A signal that ends the run leaves none. Raises OSError.
     """
+    with UNCUT:
+        _replace_file(directory, name, content, mode, step)
+
+
+def _replace_file(
+    directory: int, name: str, content: bytes | bytearray, mode: int, step: StepHook
+) -> None:
     beside = temporary_name(name)
     step(f"{name}: before write")
     descriptor = os.open(

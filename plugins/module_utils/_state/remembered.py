@@ -11,6 +11,7 @@ from datetime import datetime
 
 from .._key.root_key import RootKey
 from .._options.cluster import Cluster
+from .._uncut import UNCUT
 from .journal import Journal, Record, Run
 from .pending_key import PendingKey
 
@@ -36,7 +37,8 @@ class Memory:
 
     The order makes every crash safe: a key is kept before its journal is written, the journal is
     written before the first shard leaves, and says ``finished`` before the key is removed. So a
-    key without a journal was never sent, and a journal without a finish may have sent shards.
+    key without a journal was never sent, and a journal without a finish may have sent shards. A run
+    that is told to end keeps the two in step first.
     """
 
     def __init__(self, journal: Journal | None, pending: PendingKey) -> None:
@@ -68,8 +70,9 @@ class Memory:
     def begin(self, key: RootKey, cluster: Cluster, run: Run) -> Record:
         """Remember, durably, that shards of ``key`` are about to be sent; raises StateUnusable."""
         record = Record(cluster, key.seal(), run=run)
-        self._pending.save(key, cluster.fingerprint())
-        self.note(record)
+        with UNCUT:
+            self._pending.save(key, cluster.fingerprint())
+            self.note(record)
         return record
 
     def note(self, record: Record) -> None:
@@ -80,15 +83,17 @@ class Memory:
 
     def finish(self, record: Record, now: datetime) -> None:
         """Remember that Nexus has proved the key, and remove it; does nothing a second time."""
-        if not record.finished:
-            self.note(record.as_finished(now))
-        self._pending.remove()
+        with UNCUT:
+            if not record.finished:
+                self.note(record.as_finished(now))
+            self._pending.remove()
 
     def adopt(self, record: Record, cluster: Cluster, now: datetime) -> None:
         """Remember that ``record``'s key, which Nexus proves, now is that of ``cluster``."""
         changed = record.of_changed(cluster)
-        self.note(changed if changed.finished else changed.as_finished(now))
-        self._pending.remove()
+        with UNCUT:
+            self.note(changed if changed.finished else changed.as_finished(now))
+            self._pending.remove()
 
     def abandon(self, record: Record | None, now: datetime) -> str | None:
         """Wipe the key that waits, and move the journal away; returns where it is now.
@@ -96,10 +101,11 @@ class Memory:
         The key goes first: a crash in between leaves a journal whose key is lost, which sends
         nothing, and not a key without a journal, which would be sent.
         """
-        self._pending.remove()
-        if record is None or self._journal is None:
-            return None
-        return self._journal.set_aside(now)
+        with UNCUT:
+            self._pending.remove()
+            if record is None or self._journal is None:
+                return None
+            return self._journal.set_aside(now)
 
 
 __all__ = ["Memory", "Remembered"]
