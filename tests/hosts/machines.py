@@ -245,6 +245,9 @@ class Site:
             )
             if made.returncode == 0:
                 break
+        # The kernel keeps the namespace of a host that was killed for a while, and the link to it.
+        for link in Path("/sys/class/net").glob(f"vb-{name}-*"):
+            subprocess.run(["ip", "link", "delete", link.name], capture_output=True, check=False)
         for command in (
             f"ip link set {name} alias {self.directory}",
             f"ip address add 10.213.{number}.1/24 dev {name}",
