@@ -4,7 +4,7 @@
 
 # The front door. Everything that a target needs it installs into .venv; nothing else is touched.
 
-.PHONY: help demo test test-long test-hosts bench check lint generate galaxy sanity matrix release clean
+.PHONY: help demo test test-long test-hosts bench fuzz check lint generate galaxy sanity matrix release clean
 .DEFAULT_GOAL := help
 
 # The first of these that is new enough for ansible-core 2.19 and really runs (a pyenv shim of a
@@ -20,6 +20,7 @@ help:
 	@echo 'make test-long  the tests that take longer'
 	@echo 'make test-hosts  the tests on real Debian hosts, as root, in under 10 minutes'
 	@echo 'make bench  how fast it is, as tables; WRITE=1 keeps them in docs/benchmarks.md'
+	@echo 'make fuzz   inputs from outside, by atheris, FUZZ_SECONDS (300) for each reader'
 	@echo 'make check  the linters and the fast tests, in under a minute'
 	@echo 'make generate  write what follows from the documentation of the options'
 	@echo 'make galaxy the archive as Galaxy takes it, and its pages, in build/galaxy'
@@ -42,6 +43,9 @@ test-hosts: $(READY)
 
 bench: $(READY)
 	@.venv/bin/python tests/run.py bench $(if $(WRITE),--write)
+
+fuzz: $(READY)
+	@.venv/bin/python tests/fuzz.py
 
 check: $(READY)
 	@.venv/bin/python tests/run.py fast

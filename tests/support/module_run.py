@@ -119,6 +119,11 @@ class StartedRun:
         self._process.stdout.close()
         self._stderr.close()
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def send_signal(self, number: int) -> None:
         """Send it a signal, as a terminal does."""
         self._process.send_signal(number)
