@@ -269,7 +269,7 @@ def reference() -> str:
 
 
 # Pages for those who work on the collection.
-_OURS = {"design.md", "quality.md"}
+_OURS = {"design.md", "fuzzing.md", "quality.md"}
 
 GENERATED: Mapping[str, Callable[[], str]] = {
     "roles/spike_bootstrap/meta/argument_specs.yml": argument_spec,

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from ansible_collections.dayzero.spike.tests.functional.test_secrets import (
     everything_written,
-    spellings,
     where_shown,
 )
 from ansible_collections.dayzero.spike.tests.support.ansible_run import run_program
@@ -23,6 +22,7 @@ from ansible_collections.dayzero.spike.tests.support.module_run import (
     files_below,
     run_directly,
 )
+from ansible_collections.dayzero.spike.tests.support.spellings import spellings
 
 pytestmark = pytest.mark.slow
 
