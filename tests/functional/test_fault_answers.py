@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._process import allow_open_files
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
 from ansible_collections.dayzero.spike.tests.support.loopback_peer import (
     Conversation,
@@ -54,6 +55,8 @@ ALERTS = (
 )
 # What a run with all of these may take at its peak, in KiB; one with three keepers takes 45000.
 MOST_KIB = 100_000
+# Measured: 109000 with one in a black hole, 152000 with 500.
+MOST_KIB_OF_A_THOUSAND = 200_000
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ def assert_each_as_expected(
         if found != (wanted.cause, 1 if wanted.final else ATTEMPTS, True):
             wrong.append((name, keeper["cause"], keeper["attempts"], keeper["detail"]))
         assert keeper["hint"].endswith(".")
-        assert keeper["elapsed"] <= SECONDS + 0.5
+        # How exactly the time is kept is for test_fault_times.py to show.
+        assert keeper["elapsed"] <= SECONDS + 2
         assert "\n" not in keeper["detail"]
     assert wrong == []
     assert "Traceback" not in run.output
@@ -437,3 +441,29 @@ def test_a_keeper_that_dies_between_preflight_and_delivery_has_its_shard_by_a_re
     host.sandbox.keepers[1].heal()
     rerun = host.run().result
     assert (rerun["phase"], rerun["resumed"], len(host.shards())) == ("done", True, 3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dead", [1, 500])
+def test_of_a_thousand_keepers_those_in_a_black_hole_cost_no_other_anything(
+    make_host: Callable[..., Host], dead: int
+) -> None:
+    allow_open_files()
+    holes = range(2, 2 + 2 * dead, 2)
+    host = make_host({number: {"blackhole": True} for number in holes}, keepers=1000)
+    peak = host.directory / "peak"
+    run = run_directly(
+        host.options(keeper_timeout="12s", keeper_max_retries=3),
+        environment=host.environment,
+        prelude=PEAK.format(str(peak)),
+    )
+    result = run.result
+    assert (result["phase"], result["changed"], host.shard_requests()) == ("reach", False, 0)
+    assert result["failed_keepers"] == list(holes)
+    for keeper in result["keepers"]:
+        failed = keeper["id"] in holes
+        assert keeper["state"] == ("unreachable" if failed else "reached")
+        assert keeper["cause"] == ("connect_timeout" if failed else None)
+        # A busy machine may need a second one for a keeper that is well.
+        assert keeper["attempts"] == 3 or not failed
+    assert int(Path(peak).read_text()) < MOST_KIB_OF_A_THOUSAND
