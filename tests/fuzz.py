@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
 from pathlib import Path
 
@@ -61,11 +62,14 @@ def _fuzz(python: str, name: str, seconds: int, environment: dict[str, str]) -> 
     """Whether ``seconds`` of inputs for one target found nothing."""
     place = _BUILD / name
     (place / "corpus").mkdir(parents=True, exist_ok=True)
-    with (place / "log").open("w") as log:
+    with (
+        tempfile.TemporaryDirectory(prefix="fuzz-", dir="/dev/shm") as memory,
+        (place / "log").open("w") as log,
+    ):
         done = subprocess.run(
             [python, __file__, "one", name, str(seconds)],
             cwd=place,
-            env=environment,
+            env={**environment, "FUZZ_MEMORY": memory},
             stdout=log,
             stderr=subprocess.STDOUT,
             timeout=seconds + _SLACK_SECONDS,

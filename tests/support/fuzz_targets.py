@@ -58,7 +58,8 @@ Target = Callable[[bytes], None]
 
 @functools.cache
 def _directory() -> Path:
-    directory = tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm")
+    # One that whoever starts us removes: a fuzzer does not end as a program does.
+    directory = os.environ.get("FUZZ_MEMORY") or tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return Path(directory)
 
