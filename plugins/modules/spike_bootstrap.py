@@ -165,7 +165,7 @@ EXAMPLES = r"""
 
 - name: Use an SVID that spiffe-helper keeps in files, and a Nexus on this host
   dayzero.spike.spike_bootstrap:
-    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
     svid_source: files
     svid_cert: /run/spiffe/svid.pem
     svid_key: /run/spiffe/svid_key.pem
@@ -178,21 +178,21 @@ EXAMPLES = r"""
 # its four attempts start after 0, 1, 3 and 7 seconds.
 - name: Bootstrap with less patience
   dayzero.spike.spike_bootstrap:
-    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
     keeper_timeout: "{{ site_keeper_timeout | default('10s') }}"
     keeper_max_retries: 4
     keeper_retry_initial_interval: 1s
 
 - name: Bootstrap SPIKE v0.8.0, and do not wait for Nexus
   dayzero.spike.spike_bootstrap:
-    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
     share_scheme: circl-1.6.1
     verify: false
 
 # Reaches every keeper and sends nothing. Fails where a real run would.
 - name: Ask whether the cluster is ready for day zero
   dayzero.spike.spike_bootstrap:
-    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
   check_mode: true
   register: readiness
 
@@ -202,7 +202,7 @@ EXAMPLES = r"""
   block:
     - name: Bootstrap
       dayzero.spike.spike_bootstrap:
-        keeper_peers: "{{ spike_keeper_urls }}"
+        keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
       register: bootstrap
   rescue:
     - name: Report each keeper that failed

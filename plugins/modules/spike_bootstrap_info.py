@@ -112,7 +112,7 @@ EXAMPLES = r"""
 # Before a change window: stop here if a bootstrap would be refused, and say why.
 - name: Require that a bootstrap would not be refused
   dayzero.spike.spike_bootstrap_info:
-    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
   become: true
   become_user: spike-bootstrap
   register: status
@@ -122,7 +122,7 @@ EXAMPLES = r"""
 # probe_keepers: false it does not contact the keepers, and can run every minute.
 - name: Watch a bootstrapped cluster
   dayzero.spike.spike_bootstrap_info:
-    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
     keeper_timeout: 5s
     keeper_max_retries: 2
   become: true
@@ -138,7 +138,7 @@ EXAMPLES = r"""
 - name: Bootstrap only where there is something to do
   module_defaults:
     group/dayzero.spike.cluster:
-      keeper_peers: "{{ spike_keeper_urls }}"
+      keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
       nexus_data_dir: /var/lib/spike
   become: true
   become_user: spike-bootstrap

@@ -116,7 +116,7 @@ seealso:
 EXAMPLES = r"""
 - name: Hand out the recovery shards
   dayzero.spike.spike_recover:
-    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
     nexus_api_url: https://nexus.example.org:8553
     directory: /root/spike-recovery
     custodians:

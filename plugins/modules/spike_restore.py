@@ -138,7 +138,7 @@ seealso:
 EXAMPLES = r"""
 - name: Give the cluster its root key back
   dayzero.spike.spike_restore:
-    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
     nexus_api_url: https://nexus.example.org:8553
     shards: "{{ spike_restore_shards }}"
   become: true
@@ -147,7 +147,7 @@ EXAMPLES = r"""
 # Each custodian alone, in a run of its own.
 - name: Give one shard
   dayzero.spike.spike_restore:
-    keeper_peers: "{{ spike_keeper_urls }}"
+    keeper_peers: "{{ query('dayzero.spike.keepers') | map(attribute='url') | list }}"
     nexus_api_url: https://nexus.example.org:8553
     complete: false
     shards:

@@ -241,8 +241,17 @@ def test_the_search_finds_a_secret_that_was_planted(host: Host, place: str) -> N
             planted = {"PLANTED": form} if place == "an environment" else {}
             arguments = [form] if place == "an argument" else []
             with subprocess.Popen(
-                ["cat", "-", *arguments], stdin=subprocess.PIPE, env={**os.environb, **planted}
+                ["cat", "-", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env={**os.environb, **planted},
             ) as process:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                # It runs, and so has its arguments: the kernel gives them late.
+                process.stdin.write(b"x")
+                assert process.stdout.read(1) == b"x"
                 texts = of_processes()
                 process.terminate()
         assert shown_in(texts, list(spellings(secret))), form

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING
 
 from .._errors import IdentityError
 from .._naming import fill, place_of
+from .from_files import read_files
+from .from_spire_agent import (
+    fetch_with_spire_agent,
+)
+from .from_workload_api import (
+    fetch_from_workload_api,
+)
 from .spiffe_id import IdRule
 from .svid import (
     Identity,
@@ -61,11 +68,8 @@ def _offer(
     scratch_dir: str,
     stopped: Callable[[], bool],
 ) -> Offer:
-    # A run needs one of them, and each takes a while to import.
     endpoint, timeout = source.spiffe_endpoint_socket, source.spiffe_source_timeout
     if source.svid_source == "files":
-        from .from_files import read_files
-
         return read_files(
             source.svid_cert,
             source.svid_key,
@@ -74,12 +78,8 @@ def _offer(
             needed,
         )
     if source.svid_source == "workload_api":
-        from .from_workload_api import fetch_from_workload_api
-
         return fetch_from_workload_api(endpoint, timeout, rule)
     if source.svid_source == "spire_agent":
-        from .from_spire_agent import fetch_with_spire_agent
-
         return fetch_with_spire_agent(
             source.spire_agent_path,
             endpoint,
