@@ -21,9 +21,11 @@ _TREE = _ROOT / "build" / "tree"
 _NO_TESTS = 5
 # Most tests wait for something most of the time, so two cores serve more of them.
 _SIDE_BY_SIDE = ("--numprocesses=4", "--dist=worksteal")
+# pytest's exit status where a test failed.
+_FAILED = 1
 
 
-def _run(title: str, *command: str, cwd: Path = _ROOT, well: Sequence[int] = (0,)) -> None:
+def _run(title: str, *command: str, cwd: Path = _ROOT, well: Sequence[int] = (0,)) -> int:
     began = time.monotonic()
     print(f"== {title}", flush=True)
     path = os.pathsep.join([str(_BIN), os.environ["PATH"]])
@@ -32,6 +34,7 @@ def _run(title: str, *command: str, cwd: Path = _ROOT, well: Sequence[int] = (0,
     if done.returncode not in well:
         sys.exit(f"{title}: failed, see above")
     print(f"== {title}: {time.monotonic() - began:.1f} s", flush=True)
+    return done.returncode
 
 
 def _link_the_collection() -> None:
@@ -84,7 +87,7 @@ def everything() -> None:
     """All checks, and all tests but the long ones."""
     lint()
     _provide_go()
-    _run("tests", *_pytest("not timing and not long"), *_SIDE_BY_SIDE)
+    _run_side_by_side("tests", "not timing and not long")
     _run("tests of times, alone", *_pytest("timing and not long"))
 
 
@@ -92,7 +95,7 @@ def long() -> None:
     """What takes longer than the tests together may."""
     _provide_go()
     _run("long tests of times, alone", *_pytest("long and timing"), well=(0, _NO_TESTS))
-    _run("long tests", *_pytest("long and not timing"), *_SIDE_BY_SIDE)
+    _run_side_by_side("long tests", "long and not timing")
 
 
 def hosts() -> None:
@@ -130,6 +133,21 @@ def bench() -> None:
     _run(
         "benchmark", sys.executable, "-m", f"{_PACKAGE}.tests.bench.main", *sys.argv[2:], cwd=_TREE
     )
+
+
+def _run_side_by_side(title: str, markers: str) -> None:
+    """Run tests next to each other, and those that have failed once more, alone.
+
+    Next to three others a test can come too late for what it watches. Alone it may not, and both
+    outcomes are printed.
+    """
+    command = _pytest(markers)
+    if _run(title, *command, *_SIDE_BY_SIDE, well=(0, _FAILED)) == _FAILED:
+        _run(
+            f"{title} that have failed, alone",
+            *command,
+            *("--last-failed", "--last-failed-no-failures=none"),
+        )
 
 
 def _pytest(markers: str) -> list[str]:

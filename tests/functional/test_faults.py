@@ -243,11 +243,13 @@ def test_a_keeper_that_recovers_in_time_is_served(
     assert (result["phase"], result["changed"]) == ("done", True)
     assert host.sandbox.keepers[1].shard is not None
     lines = [line for line in result["log"] if line.startswith(f"{DOING[step]} 2 ")]
+    # On a busy host the good answer can come so late that one more has begun.
+    assert len(lines) >= attempts
     assert lines == [
         f"{DOING[step]} 2 at {host.sandbox.keepers[1].url}... (attempt {number}/5)"
-        for number in range(1, attempts + 1)
+        for number in range(1, len(lines) + 1)
     ]
-    assert result["keepers"][1]["attempts"] == (attempts if step == "deliver" else 1)
+    assert result["keepers"][1]["attempts"] == (len(lines) if step == "deliver" else 1)
 
 
 @pytest.mark.parametrize("fault", ["refuse", "blackhole"])
