@@ -34,14 +34,14 @@ _PRELUDE = """
 import os, signal
 from ansible_collections.dayzero.spike.plugins.module_utils._entry import module_entry
 made, names = module_entry._tools, []
-def tools(mask, _step):
+def tools(mask, _step, *others):
     def step(name):
         names.append(name)
         with open({trace!r}, "w") as trace:
             trace.write("\\n".join(names))
         if len(names) == {kill}:
             os.kill(os.getpid(), signal.SIGKILL)
-    return made(mask, step)
+    return made(mask, step, *others)
 module_entry._tools = tools
 """
 _NEVER = 0
