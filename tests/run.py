@@ -87,15 +87,15 @@ def everything() -> None:
     """All checks, and all tests but the long ones."""
     lint()
     _provide_go()
-    _run_side_by_side("tests", "not timing and not long")
-    _run("tests of times, alone", *_pytest("timing and not long"))
+    _run_tests("tests", "not timing and not long", _SIDE_BY_SIDE)
+    _run_tests("tests of times, alone", "timing and not long")
 
 
 def long() -> None:
     """What takes longer than the tests together may."""
     _provide_go()
     _run("long tests of times, alone", *_pytest("long and timing"), well=(0, _NO_TESTS))
-    _run_side_by_side("long tests", "long and not timing")
+    _run_tests("long tests", "long and not timing", _SIDE_BY_SIDE)
 
 
 def hosts() -> None:
@@ -135,16 +135,16 @@ def bench() -> None:
     )
 
 
-def _run_side_by_side(title: str, markers: str) -> None:
-    """Run tests next to each other, and those that have failed once more, alone.
+def _run_tests(title: str, markers: str, how: Sequence[str] = ()) -> None:
+    """Run tests, and those that have failed once more, alone.
 
-    Next to three others a test can come too late for what it watches. Alone it may not, and both
-    outcomes are printed.
+    Next to three others a test can come too late for what it watches, and a machine that others use
+    can stand still while times are taken. Both outcomes are printed.
     """
     command = _pytest(markers)
-    if _run(title, *command, *_SIDE_BY_SIDE, well=(0, _FAILED)) == _FAILED:
+    if _run(title, *command, *how, well=(0, _FAILED)) == _FAILED:
         _run(
-            f"{title} that have failed, alone",
+            f"{title}: what has failed, alone",
             *command,
             *("--last-failed", "--last-failed-no-failures=none"),
         )
