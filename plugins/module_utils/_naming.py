@@ -19,6 +19,18 @@ _PLACE = re.compile(r"\{([a-z_]+)\}")
 _BRACE = "\ufdd0"
 _PREFIX = "spike_bootstrap_"
 
+# What describes the identity of a run and not the cluster: in an emergency it is another one.
+_OF_THE_IDENTITY = (
+    "svid_source",
+    "spiffe_endpoint_socket",
+    "spiffe_source_timeout",
+    "svid_cert",
+    "svid_key",
+    "svid_bundle",
+    "spire_agent_path",
+    "federated_bundles",
+    "runtime_dir",
+)
 OPTIONS = (
     "keeper_peers",
     "shamir_threshold",
@@ -36,19 +48,11 @@ OPTIONS = (
     "state",
     "nexus_silence",
     "accept_existing",
-    "svid_source",
-    "spiffe_endpoint_socket",
-    "spiffe_source_timeout",
-    "svid_cert",
-    "svid_key",
-    "svid_bundle",
-    "spire_agent_path",
-    "federated_bundles",
+    *_OF_THE_IDENTITY,
     "trust_root_keeper",
     "trust_root_nexus",
     "trust_root_bootstrap",
     "state_dir",
-    "runtime_dir",
     "nexus_data_dir",
     "nexus_database",
     "naming",
@@ -65,18 +69,6 @@ EMERGENCY_OPTIONS = {
     "proof_svid_cert": ("restore",),
     "proof_svid_key": ("restore",),
 }
-# What describes the identity of a run and not the cluster: in an emergency it is another one.
-_OF_THE_IDENTITY = (
-    "svid_source",
-    "spiffe_endpoint_socket",
-    "spiffe_source_timeout",
-    "svid_cert",
-    "svid_key",
-    "svid_bundle",
-    "spire_agent_path",
-    "federated_bundles",
-    "runtime_dir",
-)
 
 # Besides the options: ``keeper_url``, where one keeper's URL is written, and whole instructions.
 _FOR_TASKS = {

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_SEQUENCE = 0x30
 _OCTET_STRING = 0x04
 _OBJECT_IDENTIFIER = 0x06
 _EXTENSIONS = 0xA3

@@ -12,23 +12,20 @@ from typing import TYPE_CHECKING, Any
 from .._naming import Naming
 from .._options.cluster import Keeper
 from .._spike.nexus_state import NexusState
-from .report import Report
+from .shards_report import ShardsReport
 
 if TYPE_CHECKING:
     # It imports libraries that the host may lack, and a report must be able to say so.
     from .._state.recovery_files import SealedShard
 
 
-class RecoverReport(Report):
+class RecoverReport(ShardsReport):
     """The record of one recovery."""
 
     def __init__(
         self, peers: Sequence[Keeper], nexus_api_url: str | None, naming: Naming = Naming.OPTIONS
     ) -> None:
-        super().__init__(nexus_api_url, naming)
-        self._shares = len(peers)
-        self._scheme: str | None = None
-        self._token_opened: bool | None = None
+        super().__init__(peers, nexus_api_url, naming)
         self._shards: list[dict[str, Any]] = []
         self._document: dict[str, Any] | None = None
         self.threshold: int | None = None
@@ -36,11 +33,6 @@ class RecoverReport(Report):
     def nexus_said(self, state: NexusState, detail: str) -> None:
         """Note what came of asking Nexus for its shards."""
         self.nexus(state, detail, attempts=1, elapsed=0.0)
-
-    def checked(self, scheme: str, *, token_opened: bool | None) -> None:
-        """Note that the shards are one set, and whether their key opens the journal's token."""
-        self._scheme = scheme
-        self._token_opened = token_opened
 
     def handed_out(self, shards: Sequence[SealedShard], document: dict[str, Any]) -> None:
         """Note the shards as custodians get them, and the ``document`` that describes them."""
@@ -63,9 +55,6 @@ class RecoverReport(Report):
             "shards": self._shards,
             "recovery": self._document,
             "threshold": self.threshold,
-            "shares": self._shares,
-            "scheme": self._scheme,
-            "token_opened": self._token_opened,
         }
 
 

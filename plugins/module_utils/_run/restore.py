@@ -167,12 +167,7 @@ class _Restore:
         """Raise unless Nexus says itself that it has no key: a live one would change it."""
         with RootKey.draw() as nobodys:
             token = nobodys.seal()
-        verdict = inquire_of_nexus(
-            self.session,
-            token,
-            self.session.within(_LOOK_SECONDS),
-            enough=lambda verdict: verdict.nexus is Nexus.NOT_READY,
-        ).verdict
+        verdict = self._ask(token, _LOOK_SECONDS, hoped_for=Nexus.NOT_READY)
         if verdict.nexus is Nexus.NOT_READY:
             return
         if _has_a_key(verdict):
@@ -180,6 +175,15 @@ class _Restore:
             self.report.nexus_detail = "Nexus has a root key"
             raise trouble(Trouble.LIVE, url=self.url)
         raise trouble(Trouble.NOT_KEYLESS, verdict.failure, url=self.url, detail=verdict.detail)
+
+    def _ask(self, token: Token, seconds: float, *, hoped_for: Nexus) -> Verdict:
+        """What Nexus says to ``token``, asked again for ``seconds`` until it is ``hoped_for``."""
+        return inquire_of_nexus(
+            self.session,
+            token,
+            self.session.within(seconds),
+            enough=lambda verdict: verdict.nexus is hoped_for,
+        ).verdict
 
     # -- shards
 
@@ -261,12 +265,7 @@ class _Restore:
             self.report.unproved(reason, self.url)
             return
         self.session.nexus = prover
-        verdict = inquire_of_nexus(
-            self.session,
-            token,
-            self.session.within(_PROOF_SECONDS),
-            enough=lambda verdict: verdict.nexus is Nexus.PROVED,
-        ).verdict
+        verdict = self._ask(token, _PROOF_SECONDS, hoped_for=Nexus.PROVED)
         if verdict.nexus is Nexus.PROVED:
             self.report.proved = True
             return

@@ -10,25 +10,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._decide.emergency_words import NO_PROOF, NO_PROOF_STEPS
-from .._naming import Naming, fill
+from .._errors import Advice
+from .._naming import Naming
 from .._options.cluster import Keeper
-from .report import Report
+from .shards_report import ShardsReport
 
 if TYPE_CHECKING:
     # It imports libraries that the host may lack, and a report must be able to say so.
     from .._spike.recovery import Progress
 
 
-class RestoreReport(Report):
+class RestoreReport(ShardsReport):
     """The record of one restore; ``mixed``: Nexus was restored with shards that are not ours."""
 
     def __init__(
         self, peers: Sequence[Keeper], nexus_api_url: str | None, naming: Naming = Naming.OPTIONS
     ) -> None:
-        super().__init__(nexus_api_url, naming)
-        self._shares = len(peers)
-        self._scheme: str | None = None
-        self._token_opened: bool | None = None
+        super().__init__(peers, nexus_api_url, naming)
         self._progress: Progress | None = None
         self._steps: tuple[str, ...] = ()
         self.sent: list[int] = []
@@ -40,11 +38,6 @@ class RestoreReport(Report):
         """Whether Nexus has said that it has a key again."""
         return self._progress is not None and self._progress.restored
 
-    def checked(self, scheme: str | None, *, token_opened: bool | None) -> None:
-        """Note that the shards are one set, and whether their key opens the journal's token."""
-        self._scheme = scheme
-        self._token_opened = token_opened
-
     def given(self, index: int, progress: Progress) -> None:
         """Note that Nexus has answered to a shard."""
         self.sent.append(index)
@@ -55,11 +48,10 @@ class RestoreReport(Report):
         again = {Naming.OPTIONS: "spike_restore"}.get(
             self._naming, "the playbook dayzero.spike.restore"
         )
-        self.warnings.append(self._naming.spell(fill(NO_PROOF, {"reason": reason})))
-        self._steps = tuple(
-            self._naming.spell(fill(step, {"url": url})).replace("erun bootstrap", f"erun {again}")
-            for step in NO_PROOF_STEPS
-        )
+        advice = Advice(NO_PROOF, what_to_do=NO_PROOF_STEPS).about(reason=reason, url=url)
+        told = advice.rerun(again).spelt(self._naming)
+        self.warnings.append(told.msg)
+        self._steps = told.what_to_do
 
     def result(self) -> dict[str, Any]:
         """The result's part that success and failure share."""
@@ -71,9 +63,6 @@ class RestoreReport(Report):
             "remaining": progress.remaining if progress else None,
             "restored": self.restored,
             "proved": self.proved,
-            "shares": self._shares,
-            "scheme": self._scheme,
-            "token_opened": self._token_opened,
         }
         if self._steps:
             result["what_to_do"] = list(self._steps)

@@ -77,6 +77,10 @@ class SandboxKeeper(_Node):
         """The shard that it holds."""
         return self._keeper.shard
 
+    def wait_for_shard(self, timeout: float = 5) -> bool:
+        """Wait until it holds a shard; False after ``timeout`` seconds."""
+        return self._keeper.wait_for_shard(timeout)
+
     def stop(self) -> None:
         """End as a process ends: the shard is lost, and connections are refused."""
         self._server.stop()

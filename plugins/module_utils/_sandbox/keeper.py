@@ -29,18 +29,24 @@ class Keeper:
     def __init__(self, trust_domain: str, stats: Stats) -> None:
         self._trust_domain = trust_domain
         self._stats = stats
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._shard: bytes | None = None
 
     @property
     def shard(self) -> bytes | None:
-        with self._lock:
+        with self._changed:
             return self._shard
 
     def store(self, shard: bytes | None) -> None:
         """Hold ``shard``, and forget the one that was held; None: as after a restart."""
-        with self._lock:
+        with self._changed:
             self._shard = shard
+            self._changed.notify_all()
+
+    def wait_for_shard(self, timeout: float) -> bool:
+        """Wait until it holds a shard; False after ``timeout`` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._shard is not None, timeout)
 
     def admits(self, peer: str | None) -> bool:
         return has_role(peer, self._trust_domain, "bootstrap")

@@ -74,24 +74,9 @@ def fetch_with_spire_agent(
     says so. A signal that ends the run is heard within a moment, and ends it when the program has
     been ended and its files are gone.
     """
-    with UNCUT:
-        return _fetch(
-            program, endpoint, timeout, runtime_dir, rule, needed, lambda: UNCUT.told or stopped()
-        )
-
-
-def _fetch(
-    program: str,
-    endpoint: str | None,
-    timeout: Duration,
-    runtime_dir: str,
-    rule: IdRule,
-    needed: Collection[str],
-    stopped: Callable[[], bool],
-) -> Offer:
-    path = socket_path(endpoint)
-    check_socket(path, timeout)
-    with contextlib.ExitStack() as resources:
+    with UNCUT, contextlib.ExitStack() as resources:
+        path = socket_path(endpoint)
+        check_socket(path, timeout)
         try:
             directory = resources.enter_context(scratch_directory(runtime_dir, _PREFIX))
             written = Path(directory, "written")
@@ -102,7 +87,7 @@ def _fetch(
                 "give one in memory that the user who runs the task owns",
                 option="runtime_dir",
             ) from None
-        said = _run(program, path, timeout, written, rule, stopped)
+        said = _run(program, path, timeout, written, rule, lambda: UNCUT.told or stopped())
         identities, broken = _identities(program, written, said, needed)
         return agent_offer(identities, f"from spire-agent at {path}", rule, broken)
 
