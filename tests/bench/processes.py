@@ -16,15 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# The kernel counts the memory of the process that starts another one as the other's, up to the
-# moment in which that one is another program. So each writes down its own peak when it ends.
-_REMEMBERS_ITS_PEAK = """
-import atexit, os
-def _peak(path=os.environ.pop("BENCH_PEAK")):
-    with open("/proc/self/status") as status, open(path, "w") as peak:
-        peak.write(next(line for line in status if line.startswith("VmHWM")).split()[1])
-atexit.register(_peak)
-"""
+from ansible_collections.dayzero.spike.tests.support.peak_memory import Peak
 
 
 @dataclass(frozen=True)
@@ -53,15 +45,15 @@ def measure(
     Raises RuntimeError where it fails.
     """
     with tempfile.TemporaryDirectory() as directory:
-        peak, said = Path(directory) / "peak", Path(directory) / "said"
+        peak, said = Peak(Path(directory) / "peak"), Path(directory) / "said"
         with open(said, "w+b") as output:
             began = time.monotonic()
             process = subprocess.Popen(
-                [sys.executable, *flags, "-c", _REMEMBERS_ITS_PEAK + body],
+                [sys.executable, *flags, "-c", peak.prelude + body],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**(environment or os.environ), "BENCH_PEAK": str(peak)},
+                env=environment,
             )
             assert process.stdin is not None
             with process.stdin as stdin:
@@ -74,7 +66,7 @@ def measure(
         return Measured(
             ended - began,
             used.ru_utime + used.ru_stime,
-            int(peak.read_text()) / 1024,
+            peak.kibibytes / 1024,
             ended,
             said.read_text(errors="replace"),
         )

@@ -33,6 +33,7 @@ from ansible_collections.dayzero.spike.tests.support.module_run import (
     assert_whole,
     run_directly,
 )
+from ansible_collections.dayzero.spike.tests.support.peak_memory import Peak
 
 pytestmark = pytest.mark.slow
 
@@ -131,26 +132,16 @@ def with_peers(host: Host, talks: dict[str, Talk]) -> Iterator[list[str]]:
         yield [keeper.url for keeper in host.sandbox.keepers] + urls
 
 
-# Not ru_maxrss, which begins with the size of the process that started this one.
-PEAK = """
-import atexit
-def peak():
-    with open("/proc/self/status") as status, open({!r}, "w") as file:
-        file.write(next(line for line in status if line.startswith("VmHWM")).split()[1])
-atexit.register(peak)
-"""
-
-
 def assert_each_as_expected(
     host: Host, talks: dict[str, Talk], expected: dict[str, Expected]
 ) -> ModuleRun:
     """Every peer ends as expected, the three healthy keepers are reached, and no shard leaves."""
-    peak = host.directory / "peak"
+    peak = Peak(host.directory / "peak")
     with with_peers(host, talks) as urls:
         run = run_directly(
             host.options(keeper_peers=urls, **PACE),
             environment=host.environment,
-            prelude=PEAK.format(str(peak)),
+            prelude=peak.prelude,
         )
     result = run.result
     assert_whole(result)
@@ -169,7 +160,7 @@ def assert_each_as_expected(
         assert "\n" not in keeper["detail"]
     assert wrong == []
     assert "Traceback" not in run.output
-    assert int(Path(peak).read_text()) < MOST_KIB
+    assert peak.kibibytes < MOST_KIB
     return run
 
 
@@ -453,11 +444,11 @@ def test_of_a_thousand_keepers_those_in_a_black_hole_cost_no_other_anything(
     allow_open_files()
     holes = range(2, 2 + 2 * dead, 2)
     host = make_host({number: {"blackhole": True} for number in holes}, keepers=1000)
-    peak = host.directory / "peak"
+    peak = Peak(host.directory / "peak")
     run = run_directly(
         host.options(keeper_timeout="12s", keeper_max_retries=3),
         environment=host.environment,
-        prelude=PEAK.format(str(peak)),
+        prelude=peak.prelude,
     )
     result = run.result
     assert (result["phase"], result["changed"], host.shard_requests()) == ("reach", False, 0)
@@ -468,4 +459,4 @@ def test_of_a_thousand_keepers_those_in_a_black_hole_cost_no_other_anything(
         assert keeper["cause"] == ("connect_timeout" if failed else None)
         # A busy machine may need a second one for a keeper that is well.
         assert keeper["attempts"] == 3 or not failed
-    assert int(Path(peak).read_text()) < MOST_KIB_OF_A_THOUSAND
+    assert peak.kibibytes < MOST_KIB_OF_A_THOUSAND

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,9 +69,7 @@ def test_the_right_shards_restore_and_nexus_proves_the_key(
     assert result["nexus"]["state"] == "ready"
     assert not host.sandbox.nexus.data_unreadable
     # The keepers have their shards back, from Nexus itself.
-    deadline = time.monotonic() + 5
-    while len(host.shards()) < keepers and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert all(keeper.wait_for_shard() for keeper in host.sandbox.keepers)
     assert len(host.shards()) == keepers
     again = restore(host, [*lines.values()][:threshold])
     assert (again["code"], again["sent"]) == ("state_already_initialized", [])

@@ -28,6 +28,7 @@ from ansible_collections.dayzero.spike.tests.support.module_host import Host
 from ansible_collections.dayzero.spike.tests.support.module_run import (
     HEARS_SIGNALS,
     PATIENCE_SECONDS,
+    Result,
     StartedRun,
     assert_whole,
 )
@@ -261,6 +262,21 @@ def everybody_gone(said: Path) -> Iterator[Callable[[], None]]:
             more = os.read(pipe.fileno(), 100)
 
 
+def ended_at_once(started: StartedRun, number: signal.Signals | None) -> Result | None:
+    """End a run with a signal, or read its output no longer: its result, where there is one."""
+    told = time.monotonic()
+    result = None
+    if number is None:
+        started.leave()
+        assert started.finish_unheard() == (1, "")
+    else:
+        started.send_signal(number)
+        result = started.finish().result
+        assert result["msg"] == f"{SIGNALS[number]} {NEXT}"
+    assert time.monotonic() - told < SECONDS
+    return result
+
+
 @pytest.mark.parametrize("number", [*SIGNALS, None], ids=lambda n: n.name if n else "nobody reads")
 @pytest.mark.parametrize("source", [silent_workload_api, silent_agent])
 def test_a_run_that_waits_for_its_identity_ends_at_once(
@@ -272,17 +288,10 @@ def test_a_run_that_waits_for_its_identity_ends_at_once(
         options = host.options(**changes)
         with StartedRun(options, environment=host.environment, prelude=HEARS_SIGNALS) as started:
             wait()
-            told = time.monotonic()
-            if number is None:
-                started.leave()
-                assert started.finish_unheard() == (1, "")
-            else:
-                started.send_signal(number)
-                result = started.finish().result
-                assert_whole(result)
-                assert (result["phase"], result["code"]) == ("identity", "retry_context_canceled")
-                assert result["msg"] == f"{SIGNALS[number]} {NEXT}"
-            assert time.monotonic() - told < SECONDS
+            result = ended_at_once(started, number)
+        if result is not None:
+            assert_whole(result)
+            assert (result["phase"], result["code"]) == ("identity", "retry_context_canceled")
     # Also none of the files in memory in which an agent hands over keys.
     assert list(host.runtime_dir.iterdir()) == []
     assert host.run().result["phase"] == "done"
@@ -362,15 +371,7 @@ def test_a_run_that_ends_while_an_agent_renews_its_identity_leaves_no_svid(
         options = host.options(**changes)
         with StartedRun(options, environment=host.environment, prelude=HEARS_SIGNALS) as started:
             wait()
-            told = time.monotonic()
-            if number is None:
-                started.leave()
-                assert started.finish_unheard() == (1, "")
-            else:
-                started.send_signal(number)
-                result = started.finish().result
-                assert result["msg"] == f"{SIGNALS[number]} {NEXT}"
-            assert time.monotonic() - told < SECONDS
+            ended_at_once(started, number)
         assert [path.name for path in host.runtime_dir.iterdir() if "svid" in path.name] == []
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.dayzero.spike.tests.hosts.machines import (
     Machine,
     Site,
-    ssh_options,
+    access,
     wait_for,
 )
 from ansible_collections.dayzero.spike.tests.support.ansible_run import PlaybookRun, run_playbook
@@ -82,12 +82,6 @@ class Cluster:
 
     def inventory(self, **changes: Any) -> dict[str, Any]:
         """What the operator has written down."""
-        reach = {
-            "ansible_user": "ops",
-            "ansible_become": True,
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_ssh_common_args": " ".join(ssh_options(self.site)),
-        }
         variables = {
             "spike_bootstrap_nexus_api_url": f"https://{self.nexus.name}:8553",
             "spike_bootstrap_nexus_data_dir": "/var/lib/spike",
@@ -99,7 +93,7 @@ class Cluster:
         }
         return {
             "all": {
-                "vars": reach,
+                "vars": access(self.site),
                 "children": {
                     "spike_keepers": {
                         "hosts": {

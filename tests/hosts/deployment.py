@@ -17,7 +17,7 @@ from typing import Any
 from ansible_collections.dayzero.spike.tests.hosts.machines import (
     Machine,
     Site,
-    ssh_options,
+    access,
     wait_for,
 )
 from ansible_collections.dayzero.spike.tests.support.ansible_run import PlaybookRun, run_playbook
@@ -31,8 +31,6 @@ DEPLOY_SUITES = {
 _SPIRE_SERVER = """#!/bin/sh
 GOSPIKE_ENTRIES=/var/lib/spire/entries.json exec /opt/spire/spire-server "$@"
 """
-# What every keeper writes when it takes a shard, with the time.
-_TOOK = re.compile(r"^(\S+) .*Path\":\"/v1/store/contribute\".*audit-success", re.MULTILINE)
 
 
 def with_spire(site: Site) -> None:
@@ -72,29 +70,15 @@ class Deployment:
             "spike_bootstrap_init_verification_timeout": "60s",
         }
 
-    def other_binary(self) -> dict[str, Any]:
-        """Variables for a keeper of another release: the same program, with other bytes."""
-        other = self.directory / "spike-other"
-        shutil.copy(self.binary, other)
-        with other.open("ab") as program:
-            program.write(b"another release")
-        return {"spike_keeper_binary": str(other), "spike_keeper_binary_sha256": _sha256(other)}
-
     def inventory(self) -> dict[str, Any]:
         """What the operator has written down."""
-        reach = {
-            "ansible_user": "ops",
-            "ansible_become": True,
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_ssh_common_args": " ".join(ssh_options(self.site)),
-        }
         nexus = {
             "ansible_host": self.nexus.address,
             "spire_agent_id": self.nexus.agent_id,
         }
         return {
             "all": {
-                "vars": {**reach, **self.variables},
+                "vars": {**access(self.site), **self.variables},
                 "children": {
                     "spike_keepers": {
                         "hosts": {

@@ -18,8 +18,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.dayzero.spike.tests.hosts.file_system import (
     check_machine,
@@ -312,14 +313,20 @@ def wait_for(what: str, happened: Callable[[], bool], seconds: float = PATIENCE_
         time.sleep(0.2)
 
 
-def ssh_options(site: Site) -> Sequence[str]:
-    """How ssh reaches the hosts, and asks nobody."""
-    return (
+def access(site: Site) -> dict[str, Any]:
+    """Variables with which Ansible reaches the hosts, as a user with sudo, and asks nobody."""
+    options = (
         f"-i {site.ssh_key}",
         "-o StrictHostKeyChecking=no",
         "-o UserKnownHostsFile=/dev/null",
         "-o LogLevel=ERROR",
     )
+    return {
+        "ansible_user": "ops",
+        "ansible_become": True,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_ssh_common_args": " ".join(options),
+    }
 
 
 __all__ = [
@@ -327,7 +334,7 @@ __all__ = [
     "TRUST_DOMAIN",
     "Machine",
     "Site",
+    "access",
     "hosts",
-    "ssh_options",
     "wait_for",
 ]

@@ -201,7 +201,7 @@ def test_what_is_recovered_restores_a_cluster_that_has_lost_everything(
         status, progress = restoring.post(sandbox.nexus.url, body, RESTORE)
     assert (status, progress["restored"]) == (200, True)
     assert verify(sandbox, KEY)[0] == 200
-    assert wait_until(lambda: None not in [keeper.shard for keeper in sandbox.keepers])
+    assert all(keeper.wait_for_shard() for keeper in sandbox.keepers)
 
 
 def test_a_wrong_index_leaves_nexus_live_on_a_key_that_nobody_had(
