@@ -172,8 +172,11 @@ def wait_until_free(cluster: World) -> float:
 
 @pytest.mark.parametrize(
     "kill",
-    [kill_alone, kill_group, kill_with_the_module],
-    ids=["the controller alone", "its process group", "the module too"],
+    [
+        pytest.param(kill_alone, id="the controller alone"),
+        pytest.param(kill_group, id="its process group", marks=pytest.mark.long),
+        pytest.param(kill_with_the_module, id="the module too", marks=pytest.mark.long),
+    ],
 )
 def test_a_killed_controller_is_followed_by_one_that_ends_on_the_same_key(
     kill: Callable[[subprocess.Popen[bytes]], None],

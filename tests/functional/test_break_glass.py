@@ -172,6 +172,7 @@ def test_the_worst_day_ends_with_the_proof(reader: Reader) -> None:
     assert not any(digits in refused.output + restored.output for digits in shown)
 
 
+@pytest.mark.long
 def test_one_more_than_the_threshold_names_the_wrong_one_and_may_be_left_out(
     reader: Reader,
 ) -> None:
@@ -187,6 +188,7 @@ def test_one_more_than_the_threshold_names_the_wrong_one_and_may_be_left_out(
     assert two.returncode == 0, two.output
 
 
+@pytest.mark.long
 def test_custodians_who_cannot_come_together_come_one_by_one(reader: Reader) -> None:
     reader.hand_out()
     reader.host.sandbox.restart()
@@ -198,6 +200,7 @@ def test_custodians_who_cannot_come_together_come_one_by_one(reader: Reader) -> 
     assert "Nexus proves the root key" in second.output
 
 
+@pytest.mark.long
 def test_a_lost_shard_and_a_custodian_who_leaves_cost_the_others_nothing(reader: Reader) -> None:
     reader.hand_out()
     before = [reader.line_of(check) for check in (ALICE, BOB, CAROL)]

@@ -80,6 +80,7 @@ def test_nexus_is_started_when_every_keeper_has_its_shard_and_then_proves_the_ke
     assert host.nexus_holds(host.root_key(1, 2))
 
 
+@pytest.mark.long
 def test_a_second_run_of_the_role_starts_nothing(host: Host) -> None:
     host.sandbox.nexus.stop()
     starter = NexusStarter(host)

@@ -122,6 +122,7 @@ def test_shards_to_custodians_loss_and_restore(operator: Operator) -> None:
     assert not any(line.split(":")[2] in output for line in lines)
 
 
+@pytest.mark.long
 def test_a_second_recovery_writes_what_has_changed_and_nothing_else(operator: Operator) -> None:
     assert operator.recover()[0] == 0
     before = snapshot(operator.shards)
@@ -142,6 +143,7 @@ def test_a_second_recovery_writes_what_has_changed_and_nothing_else(operator: Op
     assert operator.lines() == lines
 
 
+@pytest.mark.long
 def test_custodians_come_one_by_one(operator: Operator) -> None:
     assert operator.recover()[0] == 0
     operator.host.sandbox.restart()
@@ -242,6 +244,7 @@ def test_the_entry_is_there_for_as_long_as_it_takes(
     assert spire.entries == []
 
 
+@pytest.mark.long
 def test_an_agent_that_hears_of_the_entry_later_is_waited_for(
     operator: Operator, spire: FakeSpireServer
 ) -> None:
@@ -274,6 +277,7 @@ def test_an_agent_that_hears_of_the_entry_later_is_waited_for(
     assert spire.entries == []
 
 
+@pytest.mark.long
 def test_the_entry_goes_when_the_run_fails_too(operator: Operator, spire: FakeSpireServer) -> None:
     # Nexus is alive, so both end in a failure: the one at once, the other at the last moment.
     status, output = operator.recover(spike_recover_shamir_threshold=3)
@@ -287,6 +291,7 @@ def test_the_entry_goes_when_the_run_fails_too(operator: Operator, spire: FakeSp
     assert spire.entries == []
 
 
+@pytest.mark.long
 def test_the_entry_that_a_killed_run_left_is_gone_after_the_next(
     operator: Operator, spire: FakeSpireServer
 ) -> None:
@@ -305,6 +310,7 @@ def test_the_entry_that_a_killed_run_left_is_gone_after_the_next(
     assert spire.entries == []
 
 
+@pytest.mark.long
 def test_an_entry_of_somebody_else_stays(operator: Operator, spire: FakeSpireServer) -> None:
     theirs = {
         "id": "theirs",
@@ -335,6 +341,7 @@ def test_without_the_agents_id_nothing_is_begun(operator: Operator, spire: FakeS
     assert spire.asked() == []
 
 
+@pytest.mark.long
 def test_the_entry_is_somebody_elses_business_where_the_inventory_says_so(
     operator: Operator, spire: FakeSpireServer
 ) -> None:

@@ -146,6 +146,7 @@ def test_a_user_that_exists_is_used_as_it_is(real: RealHost) -> None:
         assert (status.st_uid, status.st_gid) == (before.pw_uid, before.pw_gid)
 
 
+@pytest.mark.long
 def test_root_keeps_its_shell(real: RealHost) -> None:
     before = pwd.getpwnam("root")
     run = real.run(user="root", group="root")

@@ -93,6 +93,7 @@ def test_settings_of_another_cluster_leave_those_of_this_one_in_the_file(host: H
     assert settings_of(host).read_text() == before
 
 
+@pytest.mark.long
 def test_settings_of_a_cluster_that_its_owners_have_changed_are_taken_over(host: Host) -> None:
     assert day_zero(host).returncode == 0
     run = day_zero(host, "spike_bootstrap_shamir_threshold=3")
@@ -114,6 +115,7 @@ def test_a_list_that_is_given_as_text_is_written_whole(host: Host) -> None:
     assert "SPIKE_NEXUS_SHAMIR_SHARES=3" in lines
 
 
+@pytest.mark.long
 def test_every_line_of_ansible_managed_is_a_comment_and_no_new_setting(host: Host) -> None:
     managed = json.dumps({"ansible_managed": "Managed by Ansible\nEVIL=1\n"})
     first = day_zero(host, managed)

@@ -47,7 +47,6 @@ from hypothesis.stateful import (
 pytestmark = pytest.mark.slow
 
 _SETTINGS = settings(
-    max_examples=50,
     stateful_step_count=25,
     deadline=None,
     database=None,
@@ -448,8 +447,15 @@ class _Operator(Operator):
             self.options.update(self._history._options(self._configuration))
 
 
+@pytest.mark.parametrize(
+    ("histories", "rare"),
+    [
+        pytest.param(25, frozenset({"forced where Nexus proves the key", "given up"}), id="some"),
+        pytest.param(75, frozenset(), id="many", marks=pytest.mark.long),
+    ],
+)
 def test_any_history_of_runs_kills_restarts_and_reboots_keeps_the_promises(
-    record_property: Callable[[str, object], None],
+    histories: int, rare: frozenset[str], record_property: Callable[[str, object], None]
 ) -> None:
     counts: collections.Counter[str] = collections.Counter()
     broken: list[str] = []
@@ -457,7 +463,7 @@ def test_any_history_of_runs_kills_restarts_and_reboots_keeps_the_promises(
         tables = {"forks": forks, "counts": counts, "broken": broken}
         machine = type("Machine", (AnyHistory,), tables)
         try:
-            run_state_machine_as_test(machine, settings=_SETTINGS)
+            run_state_machine_as_test(machine, settings=settings(_SETTINGS, max_examples=histories))
         except BaseException:
             # Which keeper is first, and what Nexus combines, is chance: Hypothesis may not see the
             # promise broken again, and would tell only that.
@@ -474,6 +480,6 @@ def test_any_history_of_runs_kills_restarts_and_reboots_keeps_the_promises(
         "killed",
         "refused",
     )
-    assert not [end for end in ends if not counts[end]], counts
+    assert not [end for end in ends if not counts[end] and end not in rare], counts
     numbers = ", ".join(f"{count} {name}" for name, count in counts.items())
     record_property("table", f"model: {numbers}; no promise broken")
