@@ -28,8 +28,8 @@ import rst
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "spike_bootstrap_"
-# Options of the module that the role sets itself.
-OF_THE_ROLE = {"naming"}
+# Options of the module that the role or the action plugin sets itself.
+OF_THE_ROLE = {"naming", "progress"}
 # Options of a module for an emergency that its role has in another way, or not at all.
 OTHERWISE = {"spike_recover": {"directory"}, "spike_restore": set()}
 # What such a role finds out before it gives it to its module.

@@ -12,10 +12,11 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.dayzero.spike.plugins.plugin_utils._controller import (
     ended_with_its_parent,
 )
+from ansible_collections.dayzero.spike.plugins.plugin_utils._progress import followed
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs the module, and ends the run with the controller."""
+    """Runs the module, shows its lines as they happen, and ends the run with the controller."""
 
     _supports_check_mode = True
     _supports_async = True
@@ -26,8 +27,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Run the module on the target and return its result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         wrap_async = self._task.async_val and not self._connection.has_native_async
-        with ended_with_its_parent():
-            result.update(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
+        with ended_with_its_parent(), followed(self, task_vars or {}) as (arguments, ended):
+            result.update(
+                self._execute_module(
+                    module_args=arguments, task_vars=task_vars, wrap_async=wrap_async
+                )
+            )
+            ended(result)
         if not wrap_async:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result

@@ -121,6 +121,12 @@ options:
     type: bool
     default: false
     version_added: 1.0.0
+  progress:
+    description:
+      - Where the lines of RV(log) can be read while the run goes on. Set by the action plugin of
+        this name, which shows them. A task does not set it.
+    type: path
+    version_added: 1.0.0
 requirements:
   - Python 3.9 or later
   - cryptography 3.4.8 or later
@@ -132,6 +138,10 @@ notes:
     line with C(shamir_nil_shard) in that keeper's audit log. These lines are expected.
   - SPIRE registers processes by user on plain machines (selector C(unix:uid)). Run the task as a
     dedicated user with C(become_user), as the role P(dayzero.spike.spike_bootstrap#role) does.
+  - The lines of RV(log) appear in Ansible's output as they happen, and every 10 seconds a line that
+    says how long SPIKE Nexus has been waited for and what it said last. With C(async), there are
+    none. Where the target cannot be looked at while the module runs, the lines of RV(log) come
+    when it has ended.
   - Start SPIKE Nexus after the shards are delivered where that is possible. It then finds them in
     about 2 seconds. A Nexus that has polled empty keepers for a while has slowed down, and takes
     20 to 60 seconds. O(init_verification_timeout) covers both.

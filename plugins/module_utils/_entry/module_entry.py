@@ -28,6 +28,7 @@ from .._run.report import Report
 from .._uncut import Resources
 from .ending import Ended, Ending
 from .libraries import check_libraries
+from .live import LiveLines
 
 if TYPE_CHECKING:
     from .._run.session import Tools
@@ -97,16 +98,20 @@ def run_module(
     report = entry.report(readable_keepers(params["keeper_peers"]), params["nexus_api_url"], naming)
     secrets: set[str] = set()
     ending, resources = Ending(_OUTPUT), Resources()
+    live = LiveLines(params.get("progress"))
 
     def work() -> None:
         try:
             ending.hear()
+            live.open()
+            report.live = live.tell
             settings = entry.read(params)
             check_libraries()
             tools = _tools(secrets.add, step, resources)
             entry.run(settings, tools, report, module.check_mode)
         finally:
             ending.settle()
+            live.close()
             # The run has given them back, unless it was ended at the very moment.
             resources.close()
 

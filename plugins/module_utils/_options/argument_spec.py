@@ -256,6 +256,7 @@ def bootstrap_arguments() -> dict[str, Any]:
             "default": False,
             "fallback": (setting, ["SPIKE_BOOTSTRAP_FORCE"]),
         },
+        "progress": {"type": "path"},
     }
 
 

@@ -312,6 +312,7 @@ class _Run:
             record.token,
             limit.seconds,
             enough=lambda verdict: verdict.final or verdict.nexus is Nexus.PROVED,
+            on_wait=lambda last, waited: self.report.waiting_for_nexus(last.detail, waited),
         )
         if inquiry.verdict.nexus is not Nexus.PROVED:
             raise unproved(inquiry, record.cluster, self.session.surroundings, limit.text, before)

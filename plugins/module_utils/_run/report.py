@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from .._naming import Naming
 from .._net.broadcast import Outcome
 from .._options.cluster import Keeper
 from .._spike.nexus_state import NexusState
+
+# How often a line says that Nexus is still waited for.
+_WAITING_SECONDS = 10.0
 
 
 class KeeperState(enum.Enum):
@@ -50,6 +53,8 @@ class Report:
         self.phase = Phase.CONFIG
         self.changed = False
         self.warnings: list[str] = []
+        # Takes each line as it happens.
+        self.live: Callable[[str], None] = lambda line: None
         self._naming = naming
         self.nexus_state = NexusState.SKIPPED
         self.nexus_attempts = 0
@@ -99,6 +104,7 @@ class RunReport(Report):
         self._log: list[str] = []
         self._before: dict[str, str] | None = None
         self._other_changes: dict[str, tuple[str, str]] = {}
+        self._next_word_at = _WAITING_SECONDS
 
     def begins(self, *, with_shard: frozenset[int]) -> None:
         """Note how it was before: the keepers ``with_shard`` have one of the same key."""
@@ -115,6 +121,19 @@ class RunReport(Report):
         """Note that an attempt starts."""
         line = f"{errand.doing} {keeper.id} at {keeper.url}... (attempt {number}/{most})"
         self._log.append(line)
+        self.live(line)
+
+    def waiting_for_nexus(self, last: str, waited: float) -> None:
+        """Say every 10 s, and only live, that Nexus is waited for; ``last`` is what it said last.
+
+        No result has these lines: how often Nexus is asked is chance.
+        """
+        if waited >= self._next_word_at:
+            self._next_word_at = waited - waited % _WAITING_SECONDS + _WAITING_SECONDS
+            self.live(
+                f"Waiting for SPIKE Nexus at {self._nexus_api_url} to prove the root key..."
+                f" ({waited:.0f} s; {last})"
+            )
 
     def outcome(self, errand: Errand, keeper: Keeper, outcome: Outcome) -> None:
         """Note how a step ended at one keeper."""

@@ -87,7 +87,12 @@ def _hear_nexus(session: Session, remembered: Remembered, look: Look) -> Verdict
 
 
 def inquire_of_nexus(
-    session: NexusSession, token: Token, seconds: float, *, enough: Callable[[Verdict], bool]
+    session: NexusSession,
+    token: Token,
+    seconds: float,
+    *,
+    enough: Callable[[Verdict], bool],
+    on_wait: Callable[[Verdict, float], None] = lambda verdict, waited: None,
 ) -> Inquiry:
     """Ask Nexus about ``token``, as ``inquire`` does, and report what it said last."""
     tools = session.tools
@@ -98,7 +103,14 @@ def inquire_of_nexus(
         tools.step("nexus: answered")
         return verdict
 
-    inquiry = inquire(ask_once, enough, seconds=seconds, clock=tools.clock, sleep=tools.sleep)
+    inquiry = inquire(
+        ask_once,
+        enough,
+        seconds=seconds,
+        clock=tools.clock,
+        sleep=tools.sleep,
+        on_wait=on_wait,
+    )
     session.report.nexus(
         inquiry.verdict.nexus.state,
         inquiry.verdict.detail,

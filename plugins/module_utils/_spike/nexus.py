@@ -168,12 +168,14 @@ def inquire(
     seconds: float,
     clock: Clock,
     sleep: Callable[[float], None],
+    on_wait: Callable[[Verdict, float], None] = lambda verdict, waited: None,
 ) -> Inquiry:
     """Ask, more slowly each time, for at most ``seconds``, until a verdict is ``enough``.
 
     A definite verdict always is. That Nexus holds another key is definite when it was heard twice;
     heard once when the time is up, it is unclear. The last question is asked when the time is
-    nearly up. SPIKE's own bootstrap waits up to a minute between requests, and so learns up to a
+    nearly up. ``on_wait`` is called before each pause, with the last verdict and the seconds that
+    have passed. SPIKE's own bootstrap waits up to a minute between requests, and so learns up to a
     minute late that Nexus is ready.
     """
     began = clock()
@@ -205,6 +207,7 @@ def inquire(
             next_at = max(next_at, other_since + _CONFIRM_SECONDS)
         if settled or now >= last_start:
             return Inquiry(verdict if settled else _unsettled(verdict), attempts, now - began)
+        on_wait(verdict, now - began)
         sleep(max(0.0, min(next_at, last_start) - now))
 
 

@@ -512,3 +512,26 @@ def test_a_run_that_was_given_up_warns_of_its_shards(report: Told) -> None:
 def test_a_key_that_was_never_sent_is_given_up_without_a_warning(report: Told) -> None:
     report.abandoned(None)
     assert report.warnings == []
+
+
+def test_an_attempt_is_told_as_it_happens() -> None:
+    report = RunReport(PEERS, NEXUS)
+    told: list[str] = []
+    report.live = told.append
+    report.attempt(Errand.REACH, PEERS[0], 1, 5)
+    assert told == report.result()["log"]
+    assert len(told) == 1
+
+
+def test_every_ten_seconds_a_line_says_that_nexus_is_waited_for_and_what_it_said_last() -> None:
+    report = RunReport(PEERS, NEXUS)
+    told: list[str] = []
+    report.live = told.append
+    for waited in (0.1, 5.0, 9.9, 10.4, 11.4, 19.9, 20.0, 47.2, 48.0, 50.1):
+        report.waiting_for_nexus("Nexus has no root key yet", waited)
+    assert told == [
+        f"Waiting for SPIKE Nexus at {NEXUS} to prove the root key... ({seconds} s; Nexus has no"
+        " root key yet)"
+        for seconds in (10, 20, 47, 50)
+    ]
+    assert report.result()["log"] == []

@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the dayzero.spike authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lines of a task's run in the output of Ansible, while the task runs."""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.dayzero.spike.plugins.plugin_utils import _follower
+from ansible_collections.dayzero.spike.plugins.plugin_utils._beside import Beside
+from ansible_collections.dayzero.spike.plugins.plugin_utils._live import Live, Seen
+
+# In memory, and everybody's: the name cannot be guessed, and the FIFO is its user's alone.
+_PLACE = "/dev/shm/dayzero-spike-"  # noqa: S108
+# The module's argument, which is between it and this plugin.
+_ARGUMENT = "progress"
+# Callbacks that print what a program reads; lines would be in its way.
+_FOR_PROGRAMS = ("json", "jsonl", "xml", "junit")
+
+Arguments = dict[str, Any]
+Result = dict[str, Any]
+
+
+@contextmanager
+def followed(
+    action: ActionBase, task_vars: Mapping[str, Any]
+) -> Iterator[tuple[Arguments, Callable[[Result], None]]]:
+    """Follow the run in this block: with the module's arguments, and what is to be told the result.
+
+    A task that nobody waits for is not followed.
+    """
+    arguments = dict(action._task.args)
+    if action._task.async_val:
+        yield arguments, lambda result: None
+        return
+    path = f"{_PLACE}{secrets.token_hex(16)}"
+    beside = Beside(action, task_vars)
+    program = inspect.getsource(_follower)
+
+    def look(found: bool) -> Seen:
+        return Seen(*beside.run(program, path, "seen" if found else "new"))
+
+    live = Live(look, _shower(task_vars))
+
+    def ended(result: Result) -> None:
+        # The operator has not given it.
+        (result.get("invocation") or {}).get("module_args", {}).pop(_ARGUMENT, None)
+        live.end(result.get("log") or ())
+
+    live.start()
+    yield {**arguments, _ARGUMENT: path}, ended
+
+
+def _shower(task_vars: Mapping[str, Any]) -> Callable[[str], None]:
+    display = Display()
+    hosts = task_vars.get("ansible_play_hosts_all") or ()
+    prefix = f"{task_vars.get('inventory_hostname')}: " if len(hosts) > 1 else ""
+    callback = str(constants.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2]
+    to_stderr = callback in _FOR_PROGRAMS
+
+    def show(line: str) -> None:
+        display.display(f"{prefix}{line}", stderr=to_stderr)
+
+    return show
+
+
+__all__ = ["followed"]
