@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 
 _PLACE = re.compile(r"\{([a-z_]+)\}")
-# Stands for the brace of a text that is not ours, until names are spelt: no text has this one.
+# In place of a brace in somebody else's text until names are put in: no text has this character.
 _BRACE = "\ufdd0"
 _PREFIX = "spike_bootstrap_"
 
@@ -56,6 +56,7 @@ OPTIONS = (
     "nexus_data_dir",
     "nexus_database",
     "naming",
+    "progress",
 )
 
 # Options of the modules for an emergency, each with those of them that have it.

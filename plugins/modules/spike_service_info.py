@@ -129,7 +129,7 @@ uptime:
   type: float
   sample: 311.2
 stale:
-  description: Whether it runs, and was started with something else than O(started_with).
+  description: Whether it runs, and was started with something other than O(started_with).
   returned: success
   type: bool
   sample: false

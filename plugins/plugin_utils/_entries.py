@@ -10,15 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import SpiffeId
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
+    BOOTSTRAP_PATH,
+    KEEPER_PATH,
+    NEXUS_PATH,
+    SpiffeId,
+)
 from ansible_collections.dayzero.spike.plugins.plugin_utils._cluster import Cluster
 
 AGENT = "spire_agent_id"
 PILOT_ROLES = ("superuser", "recover", "restore")
-_USERS = {
-    "keeper": ("spike_keeper_user", "spike-keeper"),
-    "nexus": ("spike_nexus_user", "spike-nexus"),
-    "bootstrap": ("spike_bootstrap_user", "spike-bootstrap"),
+# Each part's path in its SPIFFE ID, the variable with its user, and that user's default.
+_PARTS = {
+    "keeper": (KEEPER_PATH, "spike_keeper_user", "spike-keeper"),
+    "nexus": (NEXUS_PATH, "spike_nexus_user", "spike-nexus"),
+    "bootstrap": (BOOTSTRAP_PATH, "spike_bootstrap_user", "spike-bootstrap"),
 }
 
 
@@ -100,11 +106,11 @@ def _part(
     hostvars: Mapping[str, Mapping[str, Any]],
     trust_domains: tuple[str, ...],
 ) -> _Part:
-    variable, default = _USERS[name]
+    path, variable, default = _PARTS[name]
     variables = hostvars[host]
     digest = str(variables.get(f"spike_{name}_binary_sha256") or "").strip().lower()
     user = str(variables.get(variable) or default)
-    return _Part(f"/spike/{name}", host, user, digest, trust_domains)
+    return _Part(path, host, user, digest, trust_domains)
 
 
 def _pilots(

@@ -8,7 +8,7 @@ Three keepers, a threshold of 2, a Nexus that polls, pushes, restarts with and w
 silent, or has its keepers in another order; a host that reboots or is rebuilt; two runs, each of
 which can be cut anywhere, with changed settings, given up, or content with a key that it finds. The
 world is made of tuples, so that all of its states can be walked through; what a run decides is
-decided by ``_guard`` itself.
+decided by ``guard`` itself.
 
 What is assumed, because no run can know better: where neither a journal nor the database of Nexus
 tells of a key, a Nexus that has one keeps it, and does not refuse connections for a whole look; and

@@ -85,7 +85,7 @@ _WORDS: Mapping[tuple[Cause, Finding | None], KeeperWords] = {
     ),
     (Cause.TLS, None): KeeperWords(
         "TLS handshake failed",
-        "Something else than a SPIKE Keeper listens there, or a proxy ends the TLS connection.",
+        "Something other than a SPIKE Keeper listens there, or a proxy ends the TLS connection.",
         "Make sure that a SPIKE Keeper listens on this port, with TLS 1.2 or later and no proxy in"
         " front of it.",
     ),
@@ -121,7 +121,7 @@ _WORDS: Mapping[tuple[Cause, Finding | None], KeeperWords] = {
     ),
     (Cause.PEER_IDENTITY, None): KeeperWords(
         "wrong SPIFFE ID",
-        "Something else than a keeper answers at this URL, or its SPIRE entry is wrong.",
+        "Something other than a keeper answers at this URL, or its SPIRE entry is wrong.",
         "Correct {keeper_url}, or the SPIRE entry of what answers there.",
     ),
     (Cause.PEER_IDENTITY, Finding.OTHER_TRUST_DOMAIN): KeeperWords(
@@ -149,7 +149,7 @@ _WORDS: Mapping[tuple[Cause, Finding | None], KeeperWords] = {
     ),
     (Cause.BAD_RESPONSE, None): KeeperWords(
         "invalid response",
-        "Something else than a SPIKE Keeper answers, or the keeper ended in the middle of it.",
+        "Something other than a SPIKE Keeper answers, or the keeper ended in the middle of it.",
         "Make sure that a SPIKE Keeper answers at this URL, and look at its log.",
     ),
     (Cause.RESPONSE_TIMEOUT, None): KeeperWords(

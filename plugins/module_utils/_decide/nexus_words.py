@@ -88,7 +88,7 @@ _NEXUS: Mapping[tuple[Cause, Finding | None], NexusWords] = {
         "Correct the name in {nexus_api_url}, or make this host's name service resolve it.",
     ),
     (Cause.TLS, None): NexusWords(
-        "Something else than Nexus listens there, or a proxy ends the TLS connection.",
+        "Something other than Nexus listens there, or a proxy ends the TLS connection.",
         "Correct {nexus_api_url}, so that it leads to Nexus itself and not to a proxy.",
     ),
     (Cause.TLS_TIMEOUT, None): NexusWords(
@@ -117,7 +117,7 @@ _NEXUS: Mapping[tuple[Cause, Finding | None], NexusWords] = {
         " {trust_root_nexus}.",
     ),
     (Cause.PEER_IDENTITY, None): NexusWords(
-        "Something else than Nexus answers at {nexus_api_url}, or Nexus's SPIRE entry is wrong.",
+        "Something other than Nexus answers at {nexus_api_url}, or Nexus's SPIRE entry is wrong.",
         "Correct {nexus_api_url}, or Nexus's SPIRE entry.",
     ),
     (Cause.PEER_IDENTITY, Finding.OTHER_TRUST_DOMAIN): NexusWords(
@@ -140,7 +140,7 @@ _NEXUS: Mapping[tuple[Cause, Finding | None], NexusWords] = {
         "Look at Nexus's log, and correct {nexus_api_url} if it leads to a proxy.",
     ),
     (Cause.BAD_RESPONSE, None): NexusWords(
-        "Something else than Nexus answers, or Nexus ended in the middle of its answer.",
+        "Something other than Nexus answers, or Nexus ended in the middle of its answer.",
         "Look at Nexus's log, and correct {nexus_api_url} if it leads elsewhere.",
     ),
     (Cause.RESPONSE_TIMEOUT, None): NexusWords(
@@ -421,7 +421,7 @@ ADVICE: Mapping[Situation, Advice] = {
     Situation.NO_VERIFICATION: Advice(
         "All shards are delivered, but Nexus at {url} does not verify root keys: {detail}.",
         (
-            "{nexus_api_url} leads to a proxy or to something else than Nexus.",
+            "{nexus_api_url} leads to a proxy or to something other than Nexus.",
             "It is a SPIKE v0.8.0 with the lite backend, which has no verification.",
         ),
         (

@@ -104,8 +104,8 @@ def _meaning(standing: Standing, step: Next) -> str:
         )
     if step is Next.ACCEPT:
         return (
-            "Bootstrapped elsewhere: Nexus holds a root key of which nothing is known here, which"
-            " {accept_existing} accepts."
+            "Bootstrapped elsewhere: Nexus holds a root key of which nothing is known here, and"
+            " {accept_existing} accepts it. Nothing is to be done."
         )
     if step is Next.DRAW:
         return f"Fresh: no run is remembered here, and {_nexus_of_a_fresh_one(standing)}."

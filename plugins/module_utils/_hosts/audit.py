@@ -18,10 +18,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .._spike.paths import CONTRIBUTE
 from . import program
 from .unit import Unit
 
-_PATH = "/v1/store/contribute"
 _TAKEN = "audit-success"
 _MICROSECOND = 1e-6
 
@@ -73,7 +73,7 @@ def shard_of(unit: Unit) -> Shard:
 
 def takes_a_shard(message: object) -> bool:
     """Whether a line of a keeper's log says that it took a shard."""
-    if not isinstance(message, str) or _PATH not in message:
+    if not isinstance(message, str) or CONTRIBUTE not in message:
         return False
     try:
         line = json.loads(message)
@@ -83,7 +83,7 @@ def takes_a_shard(message: object) -> bool:
     if not isinstance(audit, dict):
         return False
     entry = _lowered(audit)
-    return entry.get("path") == _PATH and entry.get("state") == _TAKEN
+    return entry.get("path") == CONTRIBUTE and entry.get("state") == _TAKEN
 
 
 def last_taken(entries: Iterable[Mapping[str, Any]]) -> float | None:

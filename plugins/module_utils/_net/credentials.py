@@ -50,9 +50,9 @@ class Credentials:
         clock: Clock,
         now: Callable[[], datetime],
     ) -> None:
-        """``obtain`` takes it from its source, and ends early when what it is given says so.
+        """``obtain`` takes it from its source; it is given a function that says when to stop.
 
-        Raises what that raises.
+        Raises what ``obtain`` raises.
         """
         self._closed = threading.Event()
         self._obtain = obtain

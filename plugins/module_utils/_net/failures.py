@@ -142,7 +142,7 @@ def _unknown_name(error: BaseException, attempt: Attempt) -> Failure:
 
 
 def _refused(error: BaseException, attempt: Attempt) -> Failure:
-    # Of several addresses another failure is raised, where there was another: see ``_sockets``.
+    # Of several addresses another failure is raised, where there was another: see ``sockets``.
     return Failure(Cause.CONNECTION_REFUSED, "connection refused", finding=Finding.PORT_REFUSES)
 
 

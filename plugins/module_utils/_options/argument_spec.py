@@ -4,8 +4,8 @@
 
 """What Ansible is told about the modules' options.
 
-Ansible splits, converts and fills in; what a value may be is decided in ``_settings``, because
-only there does a refusal have the modules' whole result. Durations are therefore plain strings.
+Ansible splits, converts and fills in. What a value may be is decided in ``settings``: what Ansible
+itself refuses has no result but its message. Durations are therefore plain strings.
 """
 
 from __future__ import annotations

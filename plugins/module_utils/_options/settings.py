@@ -68,8 +68,8 @@ class SeenDatabase(enum.Enum):
     ABSENT = "absent"
 
 
-# The options of a module come in parts, as its documentation does: each part here is the doc
-# fragment of the same name, and each field is documented with the option of the same name.
+# The options of a module come in parts, as its documentation does: each part here has the options
+# of one doc fragment, and each field is documented with the option of the same name.
 
 
 @dataclass(frozen=True)
@@ -560,7 +560,9 @@ def _scheme(params: Mapping[str, Any], keepers: int) -> str:
     scheme: str = params["share_scheme"]
     if scheme not in SCHEMES:
         raise ConfigError(
-            "share_scheme", f"{_shown(scheme)} is none", f"give one of {', '.join(SCHEMES)}"
+            "share_scheme",
+            f"{_shown(scheme)} is not one of them",
+            f"give one of {', '.join(SCHEMES)}",
         )
     return scheme
 
@@ -651,7 +653,7 @@ def _choice(params: Mapping[str, Any], option: str, choices: type[Choice]) -> Ch
         return choices(params[option])
     except ValueError:
         known = ", ".join(str(choice.value) for choice in choices)
-        problem = f"{_shown(params[option])} is none"
+        problem = f"{_shown(params[option])} is not one of them"
         raise ConfigError(option, problem, f"give one of {known}") from None
 
 

@@ -208,7 +208,7 @@ class RunReport(Report):
         return {"before": before, "after": after}
 
     def also_changed(self, what: str, before: str, after: str) -> None:
-        """Note for diff mode that something else than a keeper was, or would be, changed."""
+        """Note for diff mode that something other than a keeper was, or would be, changed."""
         self._other_changes[what] = (before, after)
 
     def _states(self) -> dict[str, str]:

@@ -91,7 +91,7 @@ def socket_path(endpoint: str | None) -> str:
     if path.startswith("//"):
         # unix:///path has an empty authority; with any other, the path would be a host name.
         path = path[2:]
-    # gRPC takes what it gets for a URL: these would be read as something else than a path.
+    # gRPC takes what it gets for a URL: these would be read as something other than a path.
     if not path.startswith("/") or any(character in path for character in "%?#"):
         raise IdentityError(
             f"{text!r} is not an absolute path or a unix: URL",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from .._errors import IdentityError
 from .._naming import fill, place_of
@@ -19,6 +18,7 @@ from .from_spire_agent import (
 from .from_workload_api import (
     fetch_from_workload_api,
 )
+from .source import SVID_SOURCES, SvidSettings
 from .spiffe_id import IdRule
 from .svid import (
     Identity,
@@ -26,9 +26,6 @@ from .svid import (
     authority_trust_domain,
     check_dates,
 )
-
-if TYPE_CHECKING:
-    from .source import SvidSettings
 
 # The trust domains whose bundles are needed, by the option that names them.
 Trusted = Mapping[str, tuple[str, ...]]
@@ -90,8 +87,8 @@ def _offer(
             stopped,
         )
     raise IdentityError(
-        f"{source.svid_source!r} is none",
-        "give one of workload_api, files, spire_agent",
+        f"{source.svid_source!r} is not one of them",
+        f"give one of {', '.join(SVID_SOURCES)}",
         option="svid_source",
         code="data_invalid_input",
     )

@@ -25,8 +25,7 @@ from .answers import (
     refusal,
     status_failure,
 )
-
-_CONTRIBUTE = "/v1/store/contribute"
+from .paths import CONTRIBUTE
 
 
 def reach(transport: Transport, peer: Keeper, attempt: Attempt) -> None:
@@ -35,7 +34,7 @@ def reach(transport: Transport, peer: Keeper, attempt: Attempt) -> None:
     A keeper answers a request without a shard with 400 and ``api_bad_request``. Raises
     AttemptFailed for anything else.
     """
-    answer = transport.post(peer.url + _CONTRIBUTE, b"{}", attempt)
+    answer = transport.post(peer.url + CONTRIBUTE, b"{}", attempt)
     if answer.status == 400 and api_error(answer) == "api_bad_request":
         return
     if 200 <= answer.status < 300:
@@ -54,7 +53,7 @@ def deliver(transport: Transport, peer: Keeper, shard: bytearray, attempt: Attem
         raise ValueError("a shard has 32 bytes")
     # SPIKE's type is *[32]byte: a JSON array of numbers, where a []byte would be base64.
     body = json.dumps({"shard": list(shard)}, separators=(",", ":")).encode()
-    answer = transport.post(peer.url + _CONTRIBUTE, body, attempt)
+    answer = transport.post(peer.url + CONTRIBUTE, body, attempt)
     if answer.status != 200:
         raise AttemptFailed(status_failure(answer))
     if api_error(answer) != "":

@@ -32,8 +32,8 @@ from .answers import (
     status_failure,
 )
 from .nexus_state import NexusState
+from .paths import VERIFY
 
-_VERIFY = "/v1/bootstrap/verify"
 # Nexus is asked again after the first of these, then after twice as long, up to the second.
 _FIRST_INTERVAL_SECONDS = 0.05
 _INTERVAL_SECONDS = 1.0
@@ -119,7 +119,7 @@ def ask(transport: Transport, url: str, token: Token, attempt: Attempt) -> Verdi
         }
     ).encode()
     try:
-        answer = transport.post(url + _VERIFY, body, attempt)
+        answer = transport.post(url + VERIFY, body, attempt)
     except AttemptFailed as error:
         failure = error.failure
         return Verdict(_unanswered(failure), failure.detail, final=failure.final, failure=failure)

@@ -28,9 +28,8 @@ from .answers import (
     json_object,
     status_failure,
 )
+from .paths import RECOVER, RESTORE
 
-_RECOVER = "/v1/operator/recover"
-_RESTORE = "/v1/operator/restore"
 # SPIKE's thousand shards, each byte as a number of up to three digits and a comma.
 _MOST_BYTES = 256 * 1024
 
@@ -57,7 +56,7 @@ def fetch(transport: Transport, url: str, attempt: Attempt) -> dict[int, bytearr
     Raises AttemptFailed, and NoKey where Nexus has none. How many there are, and whether they are
     of one key, is not looked at.
     """
-    answer = transport.post(url + _RECOVER, b"{}", attempt, most_bytes=_MOST_BYTES)
+    answer = transport.post(url + RECOVER, b"{}", attempt, most_bytes=_MOST_BYTES)
     if answer.status == 500 and json_object(answer) == {
         "shards": None,
         "err": "api_internal_error",
@@ -79,7 +78,7 @@ def give(
         # Nexus would fill it up with zeros, and say nothing.
         raise ValueError("a shard has 32 bytes")
     body = json.dumps({"id": index, "shard": list(shard)}, separators=(",", ":")).encode()
-    answer = transport.post(url + _RESTORE, body, attempt)
+    answer = transport.post(url + RESTORE, body, attempt)
     if answer.status != 200:
         raise AttemptFailed(status_failure(answer))
     document = json_object(answer) or {}

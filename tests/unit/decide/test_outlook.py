@@ -98,8 +98,8 @@ def outlook_of(found, *, unreached=(), running=False):
         (
             standing(None, OTHER_KEY, accept=True),
             Next.ACCEPT,
-            "Bootstrapped elsewhere: Nexus holds a root key of which nothing is known here, which"
-            " {accept_existing} accepts.",
+            "Bootstrapped elsewhere: Nexus holds a root key of which nothing is known here, and"
+            " {accept_existing} accepts it. Nothing is to be done.",
         ),
     ],
     ids=[

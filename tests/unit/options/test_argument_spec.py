@@ -140,4 +140,4 @@ def test_the_info_module_takes_the_shared_options_and_one_of_its_own() -> None:
 
 def test_only_a_bootstrap_is_told_what_to_do() -> None:
     alone = set(bootstrap_arguments()) - set(shared_arguments())
-    assert alone == {"state", "verify", "init_verification_timeout", "force"}
+    assert alone == {"state", "verify", "init_verification_timeout", "force", "progress"}

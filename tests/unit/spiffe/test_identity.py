@@ -24,7 +24,10 @@ from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority i
     IssuedSvid,
 )
 from ansible_collections.dayzero.spike.plugins.module_utils._spiffe import identity
-from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.source import SvidSettings
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.source import (
+    SVID_SOURCES,
+    SvidSettings,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
     BOOTSTRAP_PATH,
     IdRule,
@@ -448,5 +451,14 @@ def test_spire_agent_is_asked_where_the_options_say_so(settings: Given) -> None:
 def test_a_source_that_does_not_exist_is_refused(settings: Given) -> None:
     settings = dataclasses.replace(settings, svid_source="vault")
     assert refusal(settings).message == (
-        "svid_source: 'vault' is none; give one of workload_api, files, spire_agent"
+        "svid_source: 'vault' is not one of them; give one of workload_api, files, spire_agent"
     )
+
+
+@pytest.mark.parametrize("source", SVID_SOURCES)
+def test_every_source_that_may_be_given_is_asked(source: str, settings: Given) -> None:
+    nowhere = "unix:///nonexistent/api.sock"
+    settings = dataclasses.replace(
+        settings, svid_source=source, spiffe_endpoint_socket=nowhere, svid_cert="/nonexistent"
+    )
+    assert refusal(settings).option in ("spiffe_endpoint_socket", "svid_cert")
