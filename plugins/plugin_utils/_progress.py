@@ -12,19 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ansible import constants
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.dayzero.spike.plugins.plugin_utils import _follower
 from ansible_collections.dayzero.spike.plugins.plugin_utils._beside import Beside
+from ansible_collections.dayzero.spike.plugins.plugin_utils._lines import shower
 from ansible_collections.dayzero.spike.plugins.plugin_utils._live import Live, Seen
 
 # In memory, and everybody's: the name cannot be guessed, and the FIFO is its user's alone.
 _PLACE = "/dev/shm/dayzero-spike-"  # noqa: S108
 # The module's argument, which is between it and this plugin.
 _ARGUMENT = "progress"
-# Callbacks that print what a program reads; lines would be in its way.
-_FOR_PROGRAMS = ("json", "jsonl", "xml", "junit")
 
 Arguments = dict[str, Any]
 Result = dict[str, Any]
@@ -49,7 +46,8 @@ def followed(
     def look(found: bool) -> Seen:
         return Seen(*beside.run(program, path, "seen" if found else "new"))
 
-    live = Live(look, _shower(task_vars))
+    show = shower(task_vars)
+    live = Live(look, lambda line: show([line]))
 
     def ended(result: Result) -> None:
         # The operator has not given it.
@@ -58,19 +56,6 @@ def followed(
 
     live.start()
     yield {**arguments, _ARGUMENT: path}, ended
-
-
-def _shower(task_vars: Mapping[str, Any]) -> Callable[[str], None]:
-    display = Display()
-    hosts = task_vars.get("ansible_play_hosts_all") or ()
-    prefix = f"{task_vars.get('inventory_hostname')}: " if len(hosts) > 1 else ""
-    callback = str(constants.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2]
-    to_stderr = callback in _FOR_PROGRAMS
-
-    def show(line: str) -> None:
-        display.display(f"{prefix}{line}", stderr=to_stderr)
-
-    return show
 
 
 __all__ = ["followed"]

@@ -139,6 +139,7 @@ def test_the_diff_shows_every_keeper_before_and_after(check: bool, host: Host) -
     run = host.run(run_through_ansible, check=check, diff=True)
     # Ad hoc, Ansible prints it before the result, as lines of JSON with - and +.
     shown, _unused, _unused = run.stdout.partition("localhost | ")
+    shown = "\n".join(line for line in shown.splitlines() if "(attempt" not in line)
     for number in (1, 2, 3):
         assert f'-    "keeper {number}": "pending"' in shown
         assert f'+    "keeper {number}": "delivered"' in shown
