@@ -198,3 +198,23 @@ def test_a_module_that_is_killed_is_told_of_in_words(host: Host) -> None:
     assert run.returncode == 2
     assert "The module ended without a result (exit status 137, Killed): it was" in run.output
     assert "It goes on where that run ended." in run.output
+
+
+def test_a_value_that_cannot_be_is_refused_in_a_sentence_and_a_mistyped_name_is_warned_of(
+    host: Host,
+) -> None:
+    run = day_zero(
+        host,
+        "-e",
+        "spike_bootstrap_nexus_silence=maybe",
+        "-e",
+        "spike_bootstrap_keeper_timout=5s",
+    )
+    assert run.returncode == 2
+    words = " ".join(run.output.split())
+    assert (
+        "spike_bootstrap_nexus_silence must be one of: refused, never, accept, got: maybe" in words
+    )
+    assert "spike_bootstrap_keeper_timeout may be meant." in words
+    assert len(run.output) < 3000, run.output
+    assert run.results == []

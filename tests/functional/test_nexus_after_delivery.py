@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -34,6 +35,10 @@ PLAY = """
     - role: dayzero.spike.spike_bootstrap
       vars:
         spike_bootstrap_keeper_peers: {peers}
+  post_tasks:
+    - ansible.builtin.copy:
+        content: "{{{{ spike_bootstrap_result | to_json }}}}"
+        dest: "{whole}"
 """
 
 
@@ -55,14 +60,19 @@ class NexusStarter:
         self._host.sandbox.nexus.start()
 
 
-def run_role(host: Host, fifo: Path, kept: str) -> PlaybookRun:
+def run_role(host: Host, fifo: Path, kept: str, **extra: str) -> PlaybookRun:
     hosts = host.directory / "hosts.yml"
     hosts.write_text(inventory(describe(host.sandbox, host.state_dir, host.runtime_dir)))
     playbook = host.directory / "site.yml"
     peers = json.dumps([keeper.url for keeper in host.sandbox.keepers])
-    playbook.write_text(PLAY.format(fifo=fifo, peers=peers))
+    playbook.write_text(PLAY.format(fifo=fifo, peers=peers, whole=host.directory / "whole"))
     return run_playbook(
-        str(playbook), hosts, environment=host.environment, kept=host.directory / kept
+        str(playbook),
+        hosts,
+        "--extra-vars",
+        json.dumps(extra),
+        environment=host.environment,
+        kept=host.directory / kept,
     )
 
 
@@ -78,6 +88,29 @@ def test_nexus_is_started_when_every_keeper_has_its_shard_and_then_proves_the_ke
     assert (delivered["nexus"]["state"], delivered["changed"]) == ("skipped", True)
     assert (proved["nexus"]["state"], proved["phase"]) == ("ready", "done")
     assert host.nexus_holds(host.root_key(1, 2))
+    # What a play goes on with is the result of both.
+    whole = json.loads((host.directory / "whole").read_text())
+    assert (whole["changed"], whole["phase"], whole["nexus"]) == (True, "done", proved["nexus"])
+    assert whole["log"] == delivered["log"] + proved["log"]
+    assert whole["keepers"] == delivered["keepers"]
+    assert "Sent 3 shards to 3 keepers." in run.output.splitlines()
+
+
+def test_a_service_that_is_not_there_is_missed_before_a_shard_leaves(host: Host) -> None:
+    if shutil.which("sudo") is None and os.geteuid() != 0:
+        pytest.skip("the role asks systemd as root")
+    host.sandbox.nexus.stop()
+    starter = NexusStarter(host)
+    run = run_role(
+        host,
+        starter.fifo,
+        "first",
+        spike_bootstrap_nexus_service="no-such-nexus",
+        spike_bootstrap_nexus_data_dir=str(host.directory / "nexus"),
+    )
+    assert run.returncode == 2, run.output
+    assert "'no-such-nexus', and this host has no such service" in " ".join(run.output.split())
+    assert host.shard_requests() == 0
 
 
 @pytest.mark.long
