@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Union
 
+from .._dataclass import dataclass
 from .._options.cluster import Cluster
 from .._options.settings import Silence
 from .._spike.nexus import Nexus, Verdict

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .._errors import RERUN, Advice, Cause, Failure, Finding, Phase
 from .._options.cluster import Keeper
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .._errors import (
     RERUN,
     Advice,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .._errors import Advice, StateUnusable
 from .._spike.nexus import Nexus
 from .guard import (

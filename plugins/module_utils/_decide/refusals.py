@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import pwd
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from .._clock import as_utc
+from .._dataclass import dataclass
 from .._errors import (
     Advice,
     Cause,

@@ -12,10 +12,11 @@ import hashlib
 import http.client
 import ssl
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
+from .._dataclass import dataclass
 from .._errors import (
     AttemptFailed,
     Cause,

@@ -11,7 +11,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,6 +20,7 @@ from .._clock import (
     Duration,
     parse_duration,
 )
+from .._dataclass import dataclass
 from .._errors import ConfigError
 from .._key.custodians import Custodian, KeyKind, is_secret_key
 from .._key.shamir import SCHEMES

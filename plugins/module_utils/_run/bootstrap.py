@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .._clock import Clock
+from .._dataclass import dataclass
 from .._decide.guard import (
     Abandonment,
     Decision,

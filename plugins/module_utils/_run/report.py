@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from .._dataclass import dataclass
 from .._decide.keeper_words import Errand, words_for
 from .._errors import Failure, Phase
 from .._naming import Naming

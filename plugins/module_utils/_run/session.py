@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from .._clock import Clock, Duration
+from .._dataclass import dataclass
 from .._decide.refusals import Surroundings
 from .._errors import (
     RERUN,

@@ -16,11 +16,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timezone
 from typing import Union
 
 from .._clock import as_utc
+from .._dataclass import dataclass
 from .._third_party import UnsupportedAlgorithm, ec, rsa, serialization, x509
 from .spiffe_id import SpiffeId
 
