@@ -201,11 +201,13 @@ def _extensions(
     try:
         for extension in certificate.extensions:
             value = extension.value
-            if isinstance(value, x509.SubjectAlternativeName):
+            # isinstance() takes its time with these abstract classes.
+            kind = type(value)
+            if kind is x509.SubjectAlternativeName:
                 uris = value.get_values_for_type(x509.UniformResourceIdentifier)
-            elif isinstance(value, x509.BasicConstraints):
+            elif kind is x509.BasicConstraints:
                 is_ca = value.ca
-            elif isinstance(value, x509.KeyUsage):
+            elif kind is x509.KeyUsage:
                 usage = value
     except (
         ValueError,
