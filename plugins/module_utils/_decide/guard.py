@@ -21,7 +21,7 @@ from .._options.settings import Silence
 from .._spike.nexus import Nexus, Verdict
 from .._spike.nexus_data import Database
 from .._state.journal import Record
-from .nexus_words import Situation
+from .situation import Situation
 
 
 class Decision(enum.Enum):

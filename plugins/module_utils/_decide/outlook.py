@@ -18,7 +18,7 @@ from .guard import (
     decide,
 )
 from .keeper_words import named
-from .nexus_words import Situation
+from .situation import Situation
 
 
 class Next(enum.Enum):

@@ -29,9 +29,9 @@ from .nexus_words import (
     HAD_IT_BEFORE,
     KEYLESS_AT_THE_END,
     NexusWords,
-    Situation,
     nexus_words,
 )
+from .situation import Situation
 
 # What not even force overrides.
 _UNUSABLE = (Situation.BEGUN_ELSEWHERE,)
