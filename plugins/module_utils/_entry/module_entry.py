@@ -83,6 +83,9 @@ class Entry(Generic[Of, Told]):
 
 
 _OUTPUT = 1
+# New objects between two looks for garbage; Python's default is 700, and the looks take a tenth of
+# a short run. What is garbage at most is a few megabytes.
+_SELDOM = 50_000
 # Ansible looks for every registered value in every string of a result: with 1000 keepers for 1.5 s,
 # half as long again as the run. Above this many, only those that the result holds are registered.
 _MANY_SECRETS = 500
@@ -92,6 +95,9 @@ def run_module(
     module: Module, entry: Entry[Of, Told], step: Callable[[str], None] = lambda name: None
 ) -> NoReturn:
     """Do what ``entry`` says and end the process, with one result shape whatever happens."""
+    # What has been loaded is none.
+    gc.freeze()
+    gc.set_threshold(_SELDOM)
     params = module.params
     naming, again = entry.words_for(Naming(params["naming"]))
     report = entry.report(readable_keepers(params["keeper_peers"]), params["nexus_api_url"], naming)
