@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from .._errors import NoThread
+from .._process import processors_are_busy
 
 T = TypeVar("T")
 
@@ -23,6 +24,8 @@ _STACK_BYTES = 512 * 1024
 # 1.7 s with 4, 2.1 s with 16, and 3.3 s with no limit.
 _SLOTS = 4
 _PAUSE_SECONDS = 0.02
+# Where none of them ends for so long they hang, whatever else the processor does.
+_HUNG_SECONDS = 0.1
 # What waits longer is asked again; the kernel's own limits are not far above.
 _LONGEST_WAIT_SECONDS = 1_000_000.0
 _stack_lock = threading.Lock()
@@ -42,6 +45,8 @@ class Workers(Generic[T]):
         self._results: queue.Queue[T] = queue.Queue()
         self._started = self._ended = self._threads = 0
         self._capacity = _SLOTS
+        # When a job ended last, or there was room for more.
+        self._moved = time.monotonic()
         self._look()
 
     def start(self, job: Callable[[], T]) -> None:
@@ -54,6 +59,7 @@ class Workers(Generic[T]):
         """
         if self._jobs.empty():
             self._look()
+            self._moved = time.monotonic()
         self._started += 1
         if not self._add_threads():
             self._started -= 1
@@ -73,6 +79,7 @@ class Workers(Generic[T]):
         result = _next(self._results, ends - time.monotonic())
         if result is not None:
             self._ended += 1
+            self._moved = time.monotonic()
         return result
 
     def _look(self) -> None:
@@ -83,7 +90,9 @@ class Workers(Generic[T]):
         began, used = self._looked
         self._look()
         now, used_now = self._looked
-        if used_now - used < (now - began) / 2:
+        idle = used_now - used < (now - began) / 2 and not processors_are_busy()
+        if idle or now - self._moved > _HUNG_SECONDS:
+            self._moved = now
             self._capacity *= 2
             self._add_threads()
 
