@@ -84,8 +84,8 @@ class Entry(Generic[Of, Told]):
 
 _OUTPUT = 1
 # New objects between two looks for garbage; Python's default is 700, and the looks take a tenth of
-# a short run. What is garbage at most is a few megabytes.
-_SELDOM = 50_000
+# a short run. Ten times as many would cost 2 MB of a thousand keepers.
+_SELDOM = 5_000
 # Ansible looks for every registered value in every string of a result: with 1000 keepers for 1.5 s,
 # half as long again as the run. Above this many, only those that the result holds are registered.
 _MANY_SECRETS = 500
