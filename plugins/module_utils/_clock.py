@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
+
+from ._dataclass import dataclass
 
 # Monotonic, in seconds.
 Clock = Callable[[], float]

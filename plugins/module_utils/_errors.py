@@ -24,8 +24,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from ._dataclass import dataclass
 from ._naming import (
     Naming,
     fill,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import resource
 from datetime import datetime, timezone
 
@@ -39,6 +40,16 @@ def allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def processors_are_busy() -> bool:
+    """Whether more wants to run now than this host has processors (proc(5), loadavg)."""
+    try:
+        with open("/proc/loadavg", encoding="ascii") as load:
+            running = int(load.read().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return False
+    return running > (os.cpu_count() or 1)
+
+
 def booted_at() -> datetime | None:
     """When this host was started; None where it does not say (proc(5), btime)."""
     try:
@@ -51,4 +62,4 @@ def booted_at() -> datetime | None:
     return None
 
 
-__all__ = ["allow_open_files", "booted_at", "forbid_core_dumps"]
+__all__ = ["allow_open_files", "booted_at", "forbid_core_dumps", "processors_are_busy"]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
     from requests.adapters import HTTPAdapter
-    from requests.structures import CaseInsensitiveDict
 else:
 
     class _AnyName(type):
@@ -38,9 +37,8 @@ else:
         import requests
         import urllib3
         from requests.adapters import HTTPAdapter
-        from requests.structures import CaseInsensitiveDict
     except ImportError:
-        requests = urllib3 = HTTPAdapter = CaseInsensitiveDict = _Missing
+        requests = urllib3 = HTTPAdapter = _Missing
 
     try:
         from cryptography import x509
@@ -56,7 +54,6 @@ else:
 
 __all__ = [
     "AESGCM",
-    "CaseInsensitiveDict",
     "ExtendedKeyUsageOID",
     "HTTPAdapter",
     "InvalidTag",

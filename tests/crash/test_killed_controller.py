@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ansible-playbook dies by SIGKILL while shards are under way; the next one ends on the same key.
+"""ansible-playbook is killed or interrupted while shards leave; the next ends on the same key.
 
 Ansible's workers lead sessions of their own, so a controller that is killed leaves them behind, and
 the module. Both notice, and end: the lock is free within 15 seconds, and the journal is in order.
@@ -30,6 +30,8 @@ from ansible_collections.dayzero.spike.tests.support.rerun_world import World, w
 pytestmark = pytest.mark.slow
 
 _SECONDS = 60
+# How ansible-playbook ends when its user has interrupted it.
+_INTERRUPTED = 99
 # Every 0.2 s another attempt, for 18 s: whoever is stalled is served at once when it is healed.
 _PATIENT = {
     "keeper_timeout": "20s",
@@ -146,17 +148,23 @@ def is_locked(cluster: World) -> bool:
     return False
 
 
+def start_and_stall(cluster: World, controllers: Controllers) -> subprocess.Popen[bytes]:
+    """A controller, when keepers 1 and 2 have their shards and keeper 3 says nothing."""
+    cluster.keepers[2].inject(_STALLED)
+    controller = controllers.start()
+    for keeper in cluster.keepers:
+        assert keeper.stats.wait_for(lambda stats: stats.shard_requests > 0, _SECONDS)
+    assert controller.poll() is None
+    return controller
+
+
 def kill_while_keeper_3_stalls(
     cluster: World,
     controllers: Controllers,
     kill: Callable[[subprocess.Popen[bytes]], None],
 ) -> None:
     """Keepers 1 and 2 have their shards, keeper 3 says nothing, and the controller is killed."""
-    cluster.keepers[2].inject(_STALLED)
-    controller = controllers.start()
-    for keeper in cluster.keepers:
-        assert keeper.stats.wait_for(lambda stats: stats.shard_requests > 0, _SECONDS)
-    assert controller.poll() is None
+    controller = start_and_stall(cluster, controllers)
     kill(controller)
     assert controller.wait(_SECONDS) == -signal.SIGKILL
 
@@ -205,6 +213,22 @@ def test_a_killed_controller_is_followed_by_one_that_ends_on_the_same_key(
         f"crash: {kill.__name__}: the lock was free after {seconds:.1f} s, the rerun finished;"
         " one key",
     )
+
+
+def test_ctrl_c_ends_the_run_on_the_host_too_and_it_can_be_gone_on_with(
+    cluster: World, controllers: Controllers
+) -> None:
+    controller = start_and_stall(cluster, controllers)
+    # What a terminal does on Ctrl-C: the whole group in the foreground is told.
+    os.killpg(controller.pid, signal.SIGINT)
+    assert controller.wait(_SECONDS) == _INTERRUPTED
+    assert wait_until_free(cluster) < 15
+    assert cluster.journal()["state"] == "delivering"
+    assert cluster.journal()["delivered"] == [1, 2]
+    cluster.keepers[2].heal()
+    assert "changed=1" in controllers.play()
+    cluster.assert_one_key()
+    cluster.assert_bootstrapped()
 
 
 def test_a_rerun_waits_for_the_module_that_a_killed_controller_left_behind(

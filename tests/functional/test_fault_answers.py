@@ -45,6 +45,8 @@ PACE = {
     "keeper_retry_initial_interval": "2s",
 }
 SECONDS = 4.0
+# What is promised on top of keeper_timeout, in seconds.
+MARGIN = 0.5
 ATTEMPTS = 2
 CLOSED = "the connection was closed before a complete answer"
 TOO_LONG = "the answer is longer than 65536 bytes"
@@ -155,8 +157,7 @@ def assert_each_as_expected(
         if found != (wanted.cause, 1 if wanted.final else ATTEMPTS, True):
             wrong.append((name, keeper["cause"], keeper["attempts"], keeper["detail"]))
         assert keeper["hint"].endswith(".")
-        # How exactly the time is kept is for test_fault_times.py to show.
-        assert keeper["elapsed"] <= SECONDS + 2
+        assert keeper["elapsed"] <= SECONDS + MARGIN
         assert "\n" not in keeper["detail"]
     assert wrong == []
     assert "Traceback" not in run.output
@@ -230,6 +231,7 @@ ANSWERS: dict[str, tuple[Talk, Expected]] = {
 }
 
 
+@pytest.mark.timing
 def test_whatever_a_keeper_answers_costs_no_other_anything(host: Host) -> None:
     authority = host.sandbox.authority
     context = server_context(authority.issue(KEEPER), authority)
@@ -249,6 +251,7 @@ def test_1xx_before_an_answer_is_passed_over(host: Host) -> None:
     assert [keeper["state"] for keeper in result["keepers"]] == ["reached"] * 4
 
 
+@pytest.mark.timing
 def test_every_tls_alert_is_one_keeper_that_failed(host: Host) -> None:
     talks = {str(number): alerts(number) for number in ALERTS}
     refused = {str(number) for number in OUR_SVID_REFUSED}
@@ -266,6 +269,7 @@ def old_tls(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.timing
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_whoever_is_at_a_keepers_address_is_named(host: Host, tmp_path: Path) -> None:
     ours = host.sandbox.authority

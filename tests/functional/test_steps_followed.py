@@ -17,10 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ansible_collections.dayzero.spike.plugins.module_utils._decide.nexus_words import (
-    ADVICE,
-    Situation,
-)
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.nexus_words import ADVICE
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.situation import Situation
 from ansible_collections.dayzero.spike.plugins.module_utils._key.shamir import recover
 from ansible_collections.dayzero.spike.plugins.module_utils._naming import Naming
 from ansible_collections.dayzero.spike.tests.support import fault_cases

@@ -42,6 +42,13 @@ from ansible_collections.dayzero.spike.plugins.module_utils._options import sett
 from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Cluster
 from ansible_collections.dayzero.spike.plugins.module_utils._sandbox.authority import Authority
 from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.from_files import read_files
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.from_workload_api import (
+    fetch_from_workload_api,
+)
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe.spiffe_id import (
+    BOOTSTRAP_PATH,
+    IdRule,
+)
 from ansible_collections.dayzero.spike.plugins.module_utils._spike import answers
 from ansible_collections.dayzero.spike.plugins.module_utils._state.journal import (
     Journal,
@@ -51,6 +58,11 @@ from ansible_collections.dayzero.spike.plugins.module_utils._state.journal impor
 from ansible_collections.dayzero.spike.plugins.module_utils._state.pending_key import (
     PendingKey,
     file_name,
+)
+from ansible_collections.dayzero.spike.tests.support.workload_api import (
+    Grant,
+    RawWorkloadApi,
+    good_answer,
 )
 
 Target = Callable[[bytes], None]
@@ -144,6 +156,24 @@ def custodians_key(data: bytes) -> None:
             continue
 
 
+@functools.cache
+def _agent() -> RawWorkloadApi:
+    agent = RawWorkloadApi()
+    atexit.register(agent.stop)
+    return agent
+
+
+def workload_api(data: bytes) -> None:
+    """The message of an agent, over real gRPC."""
+    agent = _agent()
+    agent.answer = data
+    rule = IdRule(BOOTSTRAP_PATH, ("spike.ist",))
+    try:
+        fetch_from_workload_api(str(agent.path), parse_duration("5s"), rule)
+    except IdentityError:
+        return
+
+
 def answer(data: bytes) -> None:
     """What a keeper or Nexus answers, with any status."""
     status = 200 if data[:1] < b"\x80" else 500
@@ -158,6 +188,13 @@ def _pem() -> bytes:
     authority = Authority("spike.ist")
     svid = authority.issue("spiffe://spike.ist/spike/bootstrap")
     return svid.chain_pem + svid.key_pem + authority.bundle_pem()
+
+
+@functools.cache
+def _grants() -> bytes:
+    authority = Authority("spike.ist")
+    svids = [authority.issue(f"spiffe://spike.ist/spike/{who}") for who in ("pilot", "bootstrap")]
+    return good_answer([Grant(svid, authority) for svid in svids])
 
 
 @functools.cache
@@ -184,6 +221,7 @@ TARGETS: dict[str, Target] = {
         url,
         recovery_line,
         custodians_key,
+        workload_api,
         answer,
     )
 }
@@ -196,6 +234,7 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "url": lambda: b"https://[fe80::1%25eth0]:8443",
     "recovery_line": lambda: b"spike:1:" + b"0f" * 32,
     "custodians_key": lambda: b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAA a",
+    "workload_api": _grants,
     "answer": lambda: b' {"hash":"","err":"api_internal_error"}',
 }
 

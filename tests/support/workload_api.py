@@ -141,6 +141,36 @@ class WorkloadApi:
     FetchX509Bundles = FetchJWTSVID = FetchJWTBundles = ValidateJWTSVID = _unimplemented
 
 
+class RawWorkloadApi:
+    """A Workload API that answers with the bytes of ``answer``, which need be no message."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+        self._directory = tempfile.TemporaryDirectory(prefix="wlapi-")
+        self.path = Path(self._directory.name, "api.sock")
+        self._server = grpc.server(ThreadPoolExecutor(2))
+        # Without a serializer gRPC hands on what it is given.
+        methods = {"FetchX509SVID": grpc.unary_stream_rpc_method_handler(self._fetch)}
+        handler = grpc.method_handlers_generic_handler("SpiffeWorkloadAPI", methods)
+        self._server.add_generic_rpc_handlers((handler,))
+        self._server.add_insecure_port(f"unix:{self.path}")
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop, and remove the socket."""
+        self._server.stop(None).wait()
+        self._directory.cleanup()
+
+    def _fetch(self, _request: Any, _context: Any) -> Iterator[bytes]:
+        yield self.answer
+
+
+def good_answer(grants: Sequence[Grant]) -> bytes:
+    """The bytes with which an agent hands ``grants`` out."""
+    answer: bytes = _answer(grants, {}, Fault.NONE).SerializeToString()
+    return answer
+
+
 def _answer(
     grants: Sequence[Grant], federated: Mapping[str, Authority | bytes], fault: Fault
 ) -> Any:
@@ -182,4 +212,4 @@ def _der_key(pem: bytes) -> bytes:
     )
 
 
-__all__ = ["Fault", "Grant", "Part", "WorkloadApi"]
+__all__ = ["Fault", "Grant", "Part", "RawWorkloadApi", "WorkloadApi", "good_answer"]

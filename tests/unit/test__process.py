@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils import _process
-from ansible_collections.dayzero.spike.plugins.module_utils._process import booted_at
+from ansible_collections.dayzero.spike.plugins.module_utils._process import (
+    booted_at,
+    processors_are_busy,
+)
 from ansible_collections.dayzero.spike.tests.support.interpreter import run_python
 
 PROBE = """
@@ -82,3 +85,37 @@ def test_a_host_that_does_not_tell_when_it_was_started_gives_none(
 
     monkeypatch.setattr(_process, "open", read, raising=False)
     assert booted_at() is None
+
+
+def with_load(monkeypatch: pytest.MonkeyPatch, content: str | None) -> None:
+    def read(path: str, *, encoding: str) -> io.StringIO:
+        assert path == "/proc/loadavg"
+        if content is None:
+            raise PermissionError
+        return io.StringIO(content)
+
+    monkeypatch.setattr(_process, "open", read, raising=False)
+    monkeypatch.setattr(_process.os, "cpu_count", lambda: 2)
+
+
+@pytest.mark.parametrize(("running", "busy"), [(1, False), (2, False), (3, True), (40, True)])
+def test_processors_are_busy_where_more_wants_to_run_than_there_are(
+    monkeypatch: pytest.MonkeyPatch, running: int, busy: bool
+) -> None:
+    with_load(monkeypatch, f"0.52 0.58 0.59 {running}/467 12345\n")
+    assert processors_are_busy() is busy
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(None, id="not readable"),
+        pytest.param("", id="empty"),
+        pytest.param("0.5 0.5 0.5 many/467 1", id="no number"),
+    ],
+)
+def test_processors_of_which_nothing_is_known_are_not_busy(
+    monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    with_load(monkeypatch, content)
+    assert processors_are_busy() is False

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.dayzero.spike.plugins.module_utils._decide.guard import Standing
-from ansible_collections.dayzero.spike.plugins.module_utils._decide.nexus_words import Situation
 from ansible_collections.dayzero.spike.plugins.module_utils._decide.outlook import Next, foresee
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.situation import Situation
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import Advice, Phase
 from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import Token
 from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Cluster, Keeper

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.dayzero.spike.plugins.module_utils._decide.keeper_words import Errand
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.errand import Errand
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import Cause, Failure, Phase
 from ansible_collections.dayzero.spike.plugins.module_utils._net.broadcast import Outcome
 from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Keeper

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Union
 
+from .._dataclass import dataclass
 from .._options.cluster import Cluster
 from .._options.settings import Silence
 from .._spike.nexus import Nexus, Verdict
 from .._spike.nexus_data import Database
 from .._state.journal import Record
-from .nexus_words import Situation
+from .situation import Situation
 
 
 class Decision(enum.Enum):

@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from .._errors import RERUN, Advice, Cause, Failure, Finding, Phase
+from .._dataclass import dataclass
+from .._errors import RERUN, Advice, Cause, Failure, Finding
 from .._options.cluster import Keeper
+from .errand import Errand
 
 # A message ends with this where a keeper that is started can help: nothing answered, or too late.
 ENSURE_RUNNING = "Ensure all keepers are running and rerun bootstrap."
@@ -24,18 +24,6 @@ ALL_ALIKE = (
 )
 # A line that names more keepers than this is no longer read.
 _MOST_NAMED = 10
-
-
-class Errand(enum.Enum):
-    """What is done at every keeper, with the words of its attempt lines and messages."""
-
-    REACH = ("Reaching keeper", "reach", Phase.REACH)
-    DELIVER = ("Sending shard to keeper", "send the shard to", Phase.DELIVER)
-
-    def __init__(self, doing: str, failed_to: str, phase: Phase) -> None:
-        self.doing = doing
-        self.failed_to = failed_to
-        self.phase = phase
 
 
 @dataclass(frozen=True)
@@ -221,7 +209,6 @@ def _alike(failed: Sequence[FailedKeeper]) -> list[tuple[str, FailedKeeper]]:
 __all__ = [
     "ALL_ALIKE",
     "ENSURE_RUNNING",
-    "Errand",
     "FailedKeeper",
     "KeeperWords",
     "advice_on",

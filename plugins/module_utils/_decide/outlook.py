@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .._errors import Advice, StateUnusable
 from .._spike.nexus import Nexus
 from .guard import (
@@ -18,7 +18,7 @@ from .guard import (
     decide,
 )
 from .keeper_words import named
-from .nexus_words import Situation
+from .situation import Situation
 
 
 class Next(enum.Enum):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import pwd
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from .._clock import as_utc
+from .._dataclass import dataclass
 from .._errors import (
     Advice,
     Cause,
@@ -28,9 +29,9 @@ from .nexus_words import (
     HAD_IT_BEFORE,
     KEYLESS_AT_THE_END,
     NexusWords,
-    Situation,
     nexus_words,
 )
+from .situation import Situation
 
 # What not even force overrides.
 _UNUSABLE = (Situation.BEGUN_ELSEWHERE,)

@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._naming import Naming
-from .._options.settings import (
+from .._options.emergency_settings import (
     RecoverSettings,
     RestoreSettings,
+    misplaced_secrets,
     recover_settings,
     restore_settings,
 )
@@ -48,6 +49,7 @@ RECOVER = Entry(
     name="spike_recover",
     variables=Naming.RECOVER_VARIABLES,
     playbook="the playbook dayzero.spike.recover",
+    private=misplaced_secrets,
 )
 RESTORE = Entry(
     restore_settings,
@@ -60,6 +62,7 @@ RESTORE = Entry(
     name="spike_restore",
     variables=Naming.RESTORE_VARIABLES,
     playbook="the playbook dayzero.spike.restore",
+    private=misplaced_secrets,
 )
 
 

@@ -10,11 +10,11 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
+from .._dataclass import dataclass
 from .._errors import (
     Advice,
     ConfigError,
@@ -23,7 +23,7 @@ from .._errors import (
 )
 from .._naming import Naming
 from .._options.cluster import Keeper
-from .._options.settings import misplaced_secrets, readable_keepers, url_credentials
+from .._options.settings import readable_keepers, url_credentials
 from .._run.report import Report
 from .._uncut import Resources
 from .ending import Ended, Ending
@@ -63,7 +63,8 @@ class Entry(Generic[Of, Told]):
     URL of its Nexus and the reader's words, and ``run`` does the work; it may import the libraries
     only then. ``afterwards`` is what an operator does after a run that was ended from outside.
     ``name`` is what an operator runs again after a failure. ``variables`` are the words for the
-    reader of an inventory, who runs ``playbook`` again.
+    reader of an inventory, who runs ``playbook`` again. ``private`` gives what of the parameters is
+    not to be shown, next to what every module hides.
     """
 
     read: Callable[[Mapping[str, Any]], Of]
@@ -73,6 +74,7 @@ class Entry(Generic[Of, Told]):
     name: str = "bootstrap"
     variables: Naming = Naming.VARIABLES
     playbook: str = "bootstrap"
+    private: Callable[[Mapping[str, Any]], Iterable[str]] = lambda params: ()
 
     def words_for(self, naming: Naming) -> tuple[Naming, str]:
         """The reader's names, and what the reader runs again."""
@@ -82,8 +84,9 @@ class Entry(Generic[Of, Told]):
 
 
 _OUTPUT = 1
-# New objects between two looks for garbage; Python's default is 700.
-_SELDOM = 50_000
+# New objects between two looks for garbage; Python's default is 700, and the looks take a tenth of
+# a short run. Ten times as many would cost 2 MB of a thousand keepers.
+_SELDOM = 5_000
 # Ansible looks for every registered value in every string of a result: with 1000 keepers for 1.5 s,
 # half as long again as the run. Above this many, only those that the result holds are registered.
 _MANY_SECRETS = 500
@@ -93,6 +96,9 @@ def run_module(
     module: Module, entry: Entry[Of, Told], step: Callable[[str], None] = lambda name: None
 ) -> NoReturn:
     """Do what ``entry`` says and end the process, with one result shape whatever happens."""
+    # What has been loaded is none.
+    gc.freeze()
+    gc.set_threshold(_SELDOM)
     params = module.params
     naming, again = entry.words_for(Naming(params["naming"]))
     report = entry.report(readable_keepers(params["keeper_peers"]), params["nexus_api_url"], naming)
@@ -124,7 +130,8 @@ def run_module(
         diff = report.diff(would_deliver=would_deliver)
         if diff is not None:
             result["diff"] = diff
-    _end(module, result, secrets, failed=bool(failure))
+    private = {*url_credentials(params), *entry.private(params)}
+    _end(module, result, secrets, private, failed=bool(failure))
 
 
 def _tools(mask: Callable[[str], None], step: Callable[[str], None], resources: Resources) -> Tools:
@@ -180,16 +187,16 @@ def _told(advice: Advice, naming: Naming) -> dict[str, Any]:
     return {"msg": spelt.msg, "why": list(spelt.why), "what_to_do": list(spelt.what_to_do)}
 
 
-def _end(module: Module, result: dict[str, Any], secrets: set[str], *, failed: bool) -> NoReturn:
+def _end(
+    module: Module, result: dict[str, Any], secrets: set[str], private: set[str], *, failed: bool
+) -> NoReturn:
     if len(secrets) > _MANY_SECRETS:
         text = json.dumps(result, ensure_ascii=False)
         from .._key.root_key import may_hold_a_spelling
 
         found = may_hold_a_spelling(text)
         secrets = {secret for secret in secrets if secret in text} if found else set()
-    module.no_log_values.update(
-        secrets, url_credentials(module.params), misplaced_secrets(module.params)
-    )
+    module.no_log_values.update(secrets, private)
     # And once more when the interpreter ends, unless there is nothing to look through.
     gc.freeze()
     if failed:

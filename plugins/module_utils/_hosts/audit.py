@@ -15,9 +15,9 @@ import json
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from .._dataclass import dataclass
 from .._spike.paths import CONTRIBUTE
 from . import program
 from .unit import Unit

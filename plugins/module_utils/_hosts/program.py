@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from .._dataclass import dataclass
 
 # None of the programs that are asked here thinks for long. One that hangs must not hang a run.
 _SECONDS = 60.0

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .._clock import Clock, Duration
+from .._dataclass import dataclass
 from .._errors import Advice, DayZeroError
 from .._spiffe.spiffe_id import IdRule, SpiffeId
 from . import audit

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from . import program
 
 # The unit's file gives its process this variable: a digest of the binary, the settings and the unit

@@ -15,10 +15,10 @@ import enum
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from .._dataclass import dataclass
 from .._errors import RERUN, Advice, LibraryMissing
 
 _ARMOUR = "AGE ENCRYPTED FILE"

@@ -13,8 +13,8 @@ another cluster passes, which is why a key is also held against the journal's to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .root_key import RootKey, wipe
 from .shamir import ORDER, SCHEMES, SIZE, recover
 

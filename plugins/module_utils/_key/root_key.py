@@ -13,8 +13,8 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .._third_party import AESGCM, InvalidTag
 from .shamir import ORDER, SIZE, split
 

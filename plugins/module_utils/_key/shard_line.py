@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from .._dataclass import dataclass
 from .shamir import ORDER, SIZE
 
 # SPIKE's own line. Its tools take capitals too (Go's encoding/hex).

@@ -13,10 +13,11 @@ import functools
 import heapq
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from .._clock import Clock
+from .._dataclass import dataclass
 from .._errors import (
     AttemptFailed,
     Cause,

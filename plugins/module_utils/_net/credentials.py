@@ -103,7 +103,7 @@ class Credentials:
         return self._now() > validity(self._identity.chain[0])[1]
 
     def _is_due(self) -> bool:
-        return self._expires_soon() and self._clock() - self._taken_at >= _PAUSE_SECONDS
+        return self._clock() - self._taken_at >= _PAUSE_SECONDS and self._expires_soon()
 
     def _ask(self, job: Callable[[], bool], timeout: float) -> None:
         try:

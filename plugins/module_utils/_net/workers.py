@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from .._errors import NoThread
+from .._process import processors_are_busy
 
 T = TypeVar("T")
 
@@ -23,6 +24,8 @@ _STACK_BYTES = 512 * 1024
 # 1.7 s with 4, 2.1 s with 16, and 3.3 s with no limit.
 _SLOTS = 4
 _PAUSE_SECONDS = 0.02
+# Where none of them ends for so long they hang, whatever else the processor does.
+_HUNG_SECONDS = 0.1
 # What waits longer is asked again; the kernel's own limits are not far above.
 _LONGEST_WAIT_SECONDS = 1_000_000.0
 _stack_lock = threading.Lock()
@@ -31,81 +34,78 @@ _stack_lock = threading.Lock()
 class Workers(Generic[T]):
     """Runs functions on threads and hands back what they return, in the order in which they end.
 
-    The threads are daemons: one that hangs in the C library (a name service that does not answer)
-    is left behind and never keeps the process from ending.
+    For one thread, which starts them and takes what they return. Those that run them are daemons:
+    one that hangs in the C library (a name service that does not answer) is left behind and never
+    keeps the process from ending.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
         self._results: queue.Queue[T] = queue.Queue()
-        self._lock = threading.Lock()
-        # Threads that wait for a job, or below 0 jobs that wait for a thread.
-        self._idle = 0
-        self._threads = 0
+        self._started = self._ended = self._threads = 0
         self._capacity = _SLOTS
-        self._slots = threading.Semaphore(self._capacity)
+        # When a job ended last, or there was room for more.
+        self._moved = time.monotonic()
+        self._look()
 
     def start(self, job: Callable[[], T]) -> None:
         """Run ``job``, which must not raise, on a thread of its own.
 
         At once, unless jobs already under way keep the processor busy: then after one of them has
-        ended, or a few milliseconds. Jobs that only wait delay nobody. Where this host allows no
-        further thread, the job waits for one of those that there are; raises NoThread where there
-        is none.
+        ended. Jobs that only wait delay nobody for more than a few milliseconds, as long as results
+        are waited for. Where this host allows no further thread, the job waits for one of those
+        that there are; raises NoThread where there is none.
         """
-        has_slot = self._take_slot()
-        with self._lock:
-            self._idle -= 1
-            missing = -self._idle
-        if not self._add_threads(missing):
-            self._leave(has_slot)
+        if self._jobs.empty():
+            self._look()
+            self._moved = time.monotonic()
+        self._started += 1
+        if not self._add_threads():
+            self._started -= 1
             raise NoThread(threading.active_count())
-        self._jobs.put(lambda: self._run(job, has_slot))
+        self._jobs.put(job)
 
     def next_result(self, timeout: float) -> T | None:
         """Wait up to ``timeout`` seconds for the next job to end; None if none did."""
-        return _next(self._results, timeout)
+        ends = time.monotonic() + timeout
+        while not self._jobs.empty() and self._results.empty():
+            # Threads that have more to do are not interrupted by the reader of each result.
+            left = ends - time.monotonic()
+            if left <= 0:
+                return None
+            time.sleep(min(left, _PAUSE_SECONDS))
+            self._make_room()
+        result = _next(self._results, ends - time.monotonic())
+        if result is not None:
+            self._ended += 1
+            self._moved = time.monotonic()
+        return result
 
-    def _take_slot(self) -> bool:
-        if self._slots.acquire(blocking=False):
-            return True
-        began, used = time.monotonic(), time.process_time()
-        if self._slots.acquire(timeout=_PAUSE_SECONDS):
-            return True
-        waited, worked = time.monotonic() - began, time.process_time() - used
-        if worked < waited / 2:
-            # Those under way wait for the network: there is room for as many more.
-            for _slot in range(self._capacity):
-                self._slots.release()
+    def _look(self) -> None:
+        self._looked = time.monotonic(), time.process_time()
+
+    def _make_room(self) -> None:
+        """Let more jobs run at once, where those under way wait for the network."""
+        began, used = self._looked
+        self._look()
+        now, used_now = self._looked
+        idle = used_now - used < (now - began) / 2 and not processors_are_busy()
+        if idle or now - self._moved > _HUNG_SECONDS:
+            self._moved = now
             self._capacity *= 2
-        return False
+            self._add_threads()
 
-    def _add_threads(self, missing: int) -> bool:
-        """Start ``missing`` threads, or as many as the host allows; False where there is none."""
-        for _thread in range(missing):
-            if not _start_daemon(self._work):
-                break
-            with self._lock:
-                self._threads += 1
-                self._idle += 1
+    def _add_threads(self) -> bool:
+        """Have a thread for each job, up to the capacity; False where the host allows none."""
+        wanted = min(self._started - self._ended, self._capacity)
+        while self._threads < wanted and _start_daemon(self._work):
+            self._threads += 1
         return self._threads > 0
-
-    def _leave(self, has_slot: bool) -> None:
-        with self._lock:
-            self._idle += 1
-        if has_slot:
-            self._slots.release()
 
     def _work(self) -> None:
         while True:
-            self._jobs.get()()
-
-    def _run(self, job: Callable[[], T], has_slot: bool) -> None:
-        result = job()
-        # Idle before reporting: the reader of the result may start the next job on us.
-        self._leave(has_slot)
-        self._results.put(result)
+            self._results.put(self._jobs.get()())
 
 
 class SharedCalls(Generic[T]):

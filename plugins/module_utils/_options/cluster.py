@@ -11,8 +11,9 @@ import hashlib
 import ipaddress
 import json
 import socket
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from .._dataclass import dataclass
 
 # A message that names more keepers than this is no longer read.
 _MOST_SHOWN = 20

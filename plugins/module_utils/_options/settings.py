@@ -11,7 +11,6 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,10 +19,9 @@ from .._clock import (
     Duration,
     parse_duration,
 )
+from .._dataclass import dataclass
 from .._errors import ConfigError
-from .._key.custodians import Custodian, KeyKind, is_secret_key
 from .._key.shamir import SCHEMES
-from .._key.shard_line import NotAShard, parse_line
 from .._naming import literal
 from .._spiffe.source import SvidSettings
 from .._spiffe.spiffe_id import parse_trust_domain
@@ -39,8 +37,6 @@ _PLACE = re.compile(r"(?:[A-Za-z0-9._-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
 # The host and the port in what was meant to be a URL.
 _GIVEN_PLACE = re.compile(r"(?:[A-Za-z]*:?/+)?([\w.-]+)(?::([0-9]{1,6}))?(?:[/?#]|$)")
 _PORTS = {"keeper_peers": 8443, "nexus_api_url": 8553}
-# What is part of a file's name, and is nobody's option on a command line.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
 _DIRECTORIES = {
     "directory": "/root/spike-recovery",
     "state_dir": "/var/lib/spike-bootstrap",
@@ -143,33 +139,6 @@ class Settings(CommonSettings, KeeperSettings, NexusDataSettings, GuardSettings)
 
 
 @dataclass(frozen=True)
-class PilotSettings:
-    """Whose identity an operator has in an emergency."""
-
-    trust_root_pilot: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RecoverSettings(CommonSettings, PilotSettings):
-    """The options of ``spike_recover``; ``directory`` is None where no files are wanted."""
-
-    custodians: tuple[Custodian, ...]
-    directory: str | None
-
-
-@dataclass(frozen=True)
-class RestoreSettings(CommonSettings, PilotSettings):
-    """The options of ``spike_restore``; ``lines`` is ``shards``, each line well formed."""
-
-    lines: tuple[str, ...] = field(repr=False)
-    complete: bool
-    unchecked: bool
-    trust_root_bootstrap: tuple[str, ...]
-    proof_svid_cert: str | None
-    proof_svid_key: str | None
-
-
-@dataclass(frozen=True)
 class BootstrapSettings(Settings):
     """The options of ``spike_bootstrap``; ``abandoned`` is its ``state``."""
 
@@ -207,47 +176,14 @@ def status_settings(params: Mapping[str, Any]) -> StatusSettings:
     return StatusSettings(**_common(params), probe_keepers=params["probe_keepers"])
 
 
-def recover_settings(params: Mapping[str, Any]) -> RecoverSettings:
-    """Validate the parameters of ``spike_recover``."""
-    common = _of_every_module(params)
-    return RecoverSettings(
-        **common,
-        trust_root_pilot=_trust_domains(params, "trust_root_pilot"),
-        custodians=_custodians(params["custodians"], len(common["keepers"])),
-        directory=params["directory"] and _directory(params, "directory"),
-    )
-
-
-def restore_settings(params: Mapping[str, Any]) -> RestoreSettings:
-    """Validate the parameters of ``spike_restore``; what shards make together is not looked at."""
-    common = _of_every_module(params)
-    complete: bool = params["complete"]
-    threshold, shares = common["shamir_threshold"], len(common["keepers"])
-    if (params["proof_svid_cert"] is None) != (params["proof_svid_key"] is None):
-        raise ConfigError(
-            "proof_svid_cert",
-            "only one of {proof_svid_cert} and {proof_svid_key} is given",
-            "give both, or neither",
-        )
-    return RestoreSettings(
-        **common,
-        trust_root_pilot=_trust_domains(params, "trust_root_pilot"),
-        lines=_lines(params["shards"], threshold, shares, complete=complete),
-        complete=complete,
-        unchecked=params["unchecked"],
-        trust_root_bootstrap=_trust_domains(params, "trust_root_bootstrap"),
-        proof_svid_cert=params["proof_svid_cert"],
-        proof_svid_key=params["proof_svid_key"],
-    )
-
-
-def _of_every_module(params: Mapping[str, Any]) -> dict[str, Any]:
+def of_every_module(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate the parameters that ``CommonSettings`` has."""
     return {**_split(params), **_nexus(params), **_svid(params), **_directories(params)}
 
 
 def _common(params: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **_of_every_module(params),
+        **of_every_module(params),
         **_keepers(params),
         **_nexus_data(params),
         **_guard(params),
@@ -269,15 +205,15 @@ def _keepers(params: Mapping[str, Any]) -> dict[str, Any]:
         "keeper_max_retries": _attempts(params["keeper_max_retries"]),
         "keeper_retry_initial_interval": _positive(params, "keeper_retry_initial_interval"),
         "keeper_retry_max_interval": _positive(params, "keeper_retry_max_interval"),
-        "trust_root_keeper": _trust_domains(params, "trust_root_keeper"),
-        "trust_root_bootstrap": _trust_domains(params, "trust_root_bootstrap"),
+        "trust_root_keeper": trust_domains(params, "trust_root_keeper"),
+        "trust_root_bootstrap": trust_domains(params, "trust_root_bootstrap"),
     }
 
 
 def _nexus(params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "nexus_api_url": _url("nexus_api_url", params["nexus_api_url"]),
-        "trust_root_nexus": _trust_domains(params, "trust_root_nexus"),
+        "trust_root_nexus": trust_domains(params, "trust_root_nexus"),
         "timeout": _duration(params, "timeout"),
     }
 
@@ -300,15 +236,15 @@ def _svid(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _directories(params: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "state_dir": _directory(params, "state_dir"),
-        "runtime_dir": _directory(params, "runtime_dir") if params["runtime_dir"] else None,
+        "state_dir": directory(params, "state_dir"),
+        "runtime_dir": directory(params, "runtime_dir") if params["runtime_dir"] else None,
     }
 
 
 def _nexus_data(params: Mapping[str, Any]) -> dict[str, Any]:
     given = params["nexus_data_dir"]
     return {
-        "nexus_data_dir": _directory(params, "nexus_data_dir") if given else None,
+        "nexus_data_dir": directory(params, "nexus_data_dir") if given else None,
         "nexus_database": _choice(params, "nexus_database", SeenDatabase),
     }
 
@@ -318,104 +254,6 @@ def _guard(params: Mapping[str, Any]) -> dict[str, Any]:
         "nexus_silence": _choice(params, "nexus_silence", Silence),
         "accept_existing": params["accept_existing"],
     }
-
-
-def _custodians(given: Sequence[Mapping[str, Any]], shares: int) -> tuple[Custodian, ...]:
-    custodians = tuple(_custodian(i, one) for i, one in enumerate(given, 1))
-    seen: set[str] = set()
-    for custodian in custodians:
-        # Some file systems take two spellings for one name.
-        if custodian.name.lower() in seen:
-            raise ConfigError(
-                "custodians",
-                f"{custodian.name} is named twice, and whoever has two shards is half a threshold",
-                "name each custodian once",
-            )
-        seen.add(custodian.name.lower())
-    if len(custodians) != shares:
-        raise ConfigError(
-            "custodians",
-            f"{len(custodians)} are named, and there are {shares} shards, one for each keeper",
-            "name exactly one custodian for each shard, in order",
-        )
-    return custodians
-
-
-def _custodian(position: int, given: Mapping[str, Any]) -> Custodian:
-    name = str(given["name"])
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            "custodians",
-            f"the name of number {position} is {_shown(name)}, and cannot be part of a file's name",
-            "give one of letters, digits, dots, dashes, underscores and @, for example alice",
-        )
-    keys = [(kind, given.get(kind.value)) for kind in KeyKind if given.get(kind.value)]
-    if len(keys) != 1:
-        raise ConfigError(
-            "custodians",
-            f"{name} has {'no key' if not keys else 'two keys'}",
-            "give either age, with age1... or ssh-ed25519 ..., or pgp, with an armoured public key",
-        )
-    ((kind, public),) = keys
-    if is_secret_key(str(public)):
-        raise ConfigError(
-            "custodians",
-            f"what is given for {name} is a secret key, and must be taken for known to others now",
-            f"have {name} make a new key, and give its public half",
-        )
-    return Custodian(name, kind, str(public))
-
-
-def _lines(given: Sequence[str], threshold: int, shares: int, *, complete: bool) -> tuple[str, ...]:
-    """The lines as given; nothing of them is ever in a message, only their position."""
-    seen: dict[int, int] = {}
-    for position, line in enumerate(given, 1):
-        problem = ""
-        try:
-            shard = parse_line(str(line))
-        except NotAShard as error:
-            problem = str(error)
-        if problem:
-            raise ConfigError(
-                "shards",
-                f"line {position} of {len(given)} is no recovery shard: {literal(problem)}. Nothing"
-                " was sent",
-                "give each line as it was decrypted, spike:<index>:<64 hex digits>",
-            )
-        index = shard.index
-        # Only its form matters here.
-        shard.value[:] = bytes(len(shard.value))
-        if index > shares:
-            raise ConfigError(
-                "shards",
-                f"line {position} of {len(given)} has index {index}, and there are {shares} shards,"
-                " one for each keeper in {keeper_peers}. Nothing was sent",
-                "correct that line's index, or the list of keepers",
-            )
-        if index in seen:
-            raise ConfigError(
-                "shards",
-                f"lines {seen[index]} and {position} of {len(given)} both have index {index}."
-                " Nothing was sent",
-                "give each shard once, each with its own index",
-            )
-        seen[index] = position
-    if not given:
-        raise ConfigError("shards", "none is given", "give the lines of the custodians")
-    if complete and len(given) < threshold:
-        raise ConfigError(
-            "shards",
-            f"{len(given)} of the {threshold} shards that it takes are given. Nothing was sent",
-            "give the missing ones too, or set {complete} to false and give them in further runs",
-        )
-    if not complete and len(given) >= threshold:
-        raise ConfigError(
-            "shards",
-            f"{len(given)} are given, a whole set, and {{complete}} is false: as parts they would"
-            " not be checked against each other. Nothing was sent",
-            "set {complete} to true",
-        )
-    return tuple(map(str, given))
 
 
 def readable_keepers(keeper_peers: object) -> tuple[Keeper, ...]:
@@ -434,15 +272,6 @@ def url_credentials(params: Mapping[str, Any]) -> Iterator[str]:
         if at and credentials:
             # With the @, so that one of a single letter does not mask every such letter.
             yield credentials + at
-
-
-def misplaced_secrets(params: Mapping[str, Any]) -> Iterator[str]:
-    """Secret keys in the place of public ones: refused, and not to be shown either."""
-    for custodian in params.get("custodians") or ():
-        for kind in KeyKind:
-            text = str((custodian or {}).get(kind.value) or "")
-            if is_secret_key(text):
-                yield text
 
 
 def _peers(urls: Sequence[str]) -> tuple[Keeper, ...]:
@@ -616,7 +445,8 @@ def _trust_domain(option: str, value: str) -> str:
         raise ConfigError(option, literal(str(error)), "give for example spike.ist") from None
 
 
-def _trust_domains(params: Mapping[str, Any], option: str) -> tuple[str, ...]:
+def trust_domains(params: Mapping[str, Any], option: str) -> tuple[str, ...]:
+    """Validate ``option``, a list of trust domains; each is in the result once."""
     domains = tuple(dict.fromkeys(_trust_domain(option, value) for value in params[option]))
     if not domains:
         raise ConfigError(option, "is empty", "give at least one trust domain, such as spike.ist")
@@ -637,7 +467,8 @@ def _federated(bundles: Mapping[str, Any]) -> Mapping[str, str]:
     return paths
 
 
-def _directory(params: Mapping[str, Any], option: str) -> str:
+def directory(params: Mapping[str, Any], option: str) -> str:
+    """Validate ``option``, the path of a directory."""
     path: str = params[option]
     if not os.path.isabs(path) or "\0" in path:
         raise ConfigError(
@@ -671,19 +502,16 @@ __all__ = [
     "KeeperSettings",
     "NexusDataSettings",
     "NexusSettings",
-    "PilotSettings",
-    "RecoverSettings",
-    "RestoreSettings",
     "SeenDatabase",
     "Settings",
     "Silence",
     "SplitSettings",
     "StatusSettings",
     "bootstrap_settings",
-    "misplaced_secrets",
+    "directory",
+    "of_every_module",
     "readable_keepers",
-    "recover_settings",
-    "restore_settings",
     "status_settings",
+    "trust_domains",
     "url_credentials",
 ]

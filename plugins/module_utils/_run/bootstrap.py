@@ -9,11 +9,10 @@ options -> identity -> guard -> reach -> key + journal -> deliver -> verify -> r
 
 from __future__ import annotations
 
-import math
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from .._clock import Clock
+from .._dataclass import dataclass
 from .._decide.guard import (
     Abandonment,
     Decision,
@@ -24,33 +23,21 @@ from .._decide.guard import (
     decide_abandonment,
     goes_on,
 )
-from .._decide.keeper_words import Errand
-from .._decide.nexus_words import Situation
-from .._decide.refusals import refusal, unproved
-from .._errors import ConfigError, Phase
+from .._decide.situation import Situation
+from .._errors import GuardRefusal, Phase
 from .._key.root_key import RootKey
-from .._net.attempt import Attempt
-from .._options.cluster import Keeper
 from .._options.settings import BootstrapSettings
-from .._spike.keeper import deliver
 from .._spike.nexus import Nexus
 from .._state.journal import Journal, Record, Run
 from .._state.pending_key import PendingKey
 from .._state.remembered import Memory, Remembered
 from .._state.run_lock import locked_state_dir
-from .._uncut import UNCUT
-from .keeper_steps import at_every_keeper
 from .report import RunReport
 from .session import Session, Tools
-from .survey import (
-    Look,
-    inquire_of_nexus,
-    reach_keepers,
-    take_standing,
-)
+from .survey import Look, take_standing
 
-# How often the journal notes deliveries while others are still under way.
-_NOTE_SECONDS = 0.2
+# The rooms that only some runs need are imported by those: a rerun of a finished cluster is the one
+# that happens every night.
 
 
 def run(settings: BootstrapSettings, tools: Tools, report: RunReport, *, check: bool) -> None:
@@ -133,15 +120,18 @@ class _Run:
         key, record = self._take_key(memory, plan, forced)
         self.report.resumed = plan.resume
 
+        from .delivery import await_proof, send_shards
+
         self.session.enter(Phase.DELIVER)
-        record = self._deliver(key, memory, record, plan.spared)
+        record = send_shards(self.session, key, memory, record, plan.spared)
         if not self.settings.verify:
             # Only force draws a key next to a Nexus that has another.
             replaced = plan.standing.verdict.nexus is Nexus.OTHER_KEY
             self.report.proof_skipped(self.session.runtime_dir, replaced=replaced)
             return Phase.DONE
         self.session.enter(Phase.VERIFY)
-        self._verify(record, plan.standing.verdict.nexus)
+        before = plan.standing.verdict.nexus
+        await_proof(self.session, record, before, self.settings.init_verification_timeout)
         self._finish(memory, record)
         return Phase.DONE
 
@@ -157,7 +147,7 @@ class _Run:
         standing = take_standing(self.session, remembered, Look.WHOLE)
         decided = decide_abandonment(standing, force=self.settings.force)
         if isinstance(decided, Situation):
-            raise refusal(decided, standing, self.session.surroundings)
+            raise self._refusal(decided, standing)
         if decided is Abandonment.ABANDON:
             self.report.changed = True
             self.report.also_changed("unfinished run", "in the journal", "given up")
@@ -193,10 +183,15 @@ class _Run:
         """Raise where ``plan`` is a refusal; returns what force overrides, and reports it."""
         judgement = plan.judgement
         if judgement.refusal is not None:
-            raise refusal(judgement.refusal, plan.standing, self.session.surroundings)
+            raise self._refusal(judgement.refusal, plan.standing)
         if judgement.overridden is None:
             return None
         return self.report.force_overrides(judgement.overridden.words, check=self.check)
+
+    def _refusal(self, situation: Situation, standing: Standing) -> GuardRefusal:
+        from .._decide.refusals import refusal
+
+        return refusal(situation, standing, self.session.surroundings)
 
     def _open_memory(self, memory_dir: int | None) -> Memory:
         session, settings, tools = self.session, self.settings, self.session.tools
@@ -221,41 +216,20 @@ class _Run:
 
     def _reach(self, memory: Memory, plan: _Plan) -> _Plan:
         """Reach every keeper; the plan afterwards."""
+        from .delivery import reach
+
         if not plan.resume and not self.check:
             # A host that cannot keep a key must fail before any keeper has a shard.
             memory.keep_keys_in(self.session.open_memory_dir(create=True))
         self.report.begins(with_shard=plan.delivered)
         self.session.enter(Phase.REACH)
-        reach_keepers(self.session)
-        self._check_for_twins()
+        reach(self.session)
         # Keepers were given time, so this may have taken long, and the first look was brief: what
         # Nexus says now decides, for a new key as for one that is gone on with.
         self.session.enter(Phase.GUARD)
         plan = self._look(memory, Look.WHOLE)
         self.report.have_their_shard(plan.spared)
         return plan
-
-    def _check_for_twins(self) -> None:
-        """Refuse two keepers that are one: it would hold one shard, and lose the other."""
-        seen: dict[object, Keeper] = {}
-        for peer in self.settings.keepers:
-            endpoint = self.session.keepers.endpoint(peer.url)
-            if endpoint is None:
-                continue
-            twin = seen.setdefault(endpoint, peer)
-            if twin is not peer:
-                raise ConfigError(
-                    "keeper_peers",
-                    f"keepers {twin.id} ({twin.url}) and {peer.id} ({peer.url}) are one and the"
-                    f" same: both lead to {endpoint.address} port {endpoint.port}, with the same"
-                    " certificate. No shard was sent",
-                    f"correct the URL of keeper {twin.id} or {peer.id} in {{keeper_url}}",
-                    why=(
-                        "One of the two names leads to the wrong host, or the keeper is listed"
-                        " twice.",
-                    ),
-                    phase=Phase.REACH,
-                )
 
     def _take_key(self, memory: Memory, plan: _Plan, forced: str | None) -> tuple[RootKey, Record]:
         key, record = plan.remembered.key, plan.remembered.record
@@ -270,52 +244,7 @@ class _Run:
         # A keeper that is sent a shard again has one only when it has answered again.
         return key, replace(record, delivered=plan.spared)
 
-    def _deliver(
-        self, key: RootKey, memory: Memory, record: Record, spared: frozenset[int]
-    ) -> Record:
-        session, settings, step = self.session, self.settings, self.session.tools.step
-        shards = key.shards(settings.shamir_threshold, len(settings.keepers), settings.share_scheme)
-        for shard in shards:
-            session.protect_shard(shard)
-        log = _DeliveryLog(memory, record, session.tools.clock)
-
-        def work(peer: Keeper, attempt: Attempt) -> None:
-            step(f"keeper {peer.id}: before shard")
-            deliver(session.keepers, peer, shards[peer.id - 1], attempt)
-            step(f"keeper {peer.id}: shard answered")
-
-        limit = session.clipped(settings.keeper_timeout)
-        try:
-            at_every_keeper(
-                Errand.DELIVER,
-                [peer for peer in settings.keepers if peer.id not in spared],
-                work,
-                of=len(settings.keepers),
-                settings=settings,
-                limit=limit,
-                runner=session.workers,
-                report=self.report,
-                on_success=log.delivered,
-                on_pause=log.pause,
-            )
-        finally:
-            with UNCUT:
-                log.flush()
-        return log.record
-
     # -- the end
-
-    def _verify(self, record: Record, before: Nexus) -> None:
-        limit = self.session.clipped(self.settings.init_verification_timeout)
-        inquiry = inquire_of_nexus(
-            self.session,
-            record.token,
-            limit.seconds,
-            enough=lambda verdict: verdict.final or verdict.nexus is Nexus.PROVED,
-            on_wait=lambda last, waited: self.report.waiting_for_nexus(last.detail, waited),
-        )
-        if inquiry.verdict.nexus is not Nexus.PROVED:
-            raise unproved(inquiry, record.cluster, self.session.surroundings, limit.text, before)
 
     def _end_without_sending(self, memory: Memory, plan: _Plan) -> Phase:
         record, now = plan.remembered.record, self.session.tools.now()
@@ -340,33 +269,6 @@ class _Run:
         if not self.check:
             memory.finish(record, self.session.tools.now())
         self.report.have_their_shard(record.delivered)
-
-
-class _DeliveryLog:
-    """Notes deliveries in the journal: the first at once, then several together."""
-
-    def __init__(self, memory: Memory, record: Record, clock: Clock) -> None:
-        self.record = record
-        self._memory = memory
-        self._clock = clock
-        self._fresh: list[int] = []
-        self._due = clock()
-
-    def delivered(self, peer: Keeper) -> None:
-        self._fresh.append(peer.id)
-
-    def pause(self) -> float:
-        """Note what is due before a wait; returns when the next note is."""
-        if self._fresh and self._clock() >= self._due:
-            self.flush()
-        return self._due if self._fresh else math.inf
-
-    def flush(self) -> None:
-        if self._fresh:
-            self.record = self.record.with_delivered(self._fresh)
-            self._memory.note(self.record)
-            self._fresh.clear()
-        self._due = self._clock() + _NOTE_SECONDS
 
 
 __all__ = ["Tools", "run"]

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from .._clock import Duration
-from .._decide.keeper_words import Errand, FailedKeeper, advice_on
+from .._decide.errand import Errand
+from .._decide.keeper_words import FailedKeeper, advice_on
 from .._errors import KeepersFailed
 from .._net.attempt import Attempt
 from .._net.broadcast import (
@@ -23,7 +24,9 @@ from .._net.broadcast import (
 from .._net.schedule import start_times
 from .._options.cluster import Keeper
 from .._options.settings import KeeperSettings
+from .._spike.keeper import reach
 from .report import RunReport
+from .session import Session
 
 # One request to one keeper.
 Work = Callable[[Keeper, Attempt], None]
@@ -83,4 +86,24 @@ def at_every_keeper(
         raise KeepersFailed(advice, tuple(keeper.keeper.id for keeper in failed))
 
 
-__all__ = ["at_every_keeper"]
+def reach_keepers(session: Session) -> None:
+    """Reach every keeper; raises KeepersFailed, and the report says which failed and why."""
+
+    def work(peer: Keeper, attempt: Attempt) -> None:
+        session.tools.step(f"keeper {peer.id}: before preflight")
+        reach(session.keepers, peer, attempt)
+        session.tools.step(f"keeper {peer.id}: preflight answered")
+
+    at_every_keeper(
+        Errand.REACH,
+        session.settings.keepers,
+        work,
+        of=len(session.settings.keepers),
+        settings=session.settings,
+        limit=session.clipped(session.settings.keeper_timeout),
+        runner=session.workers,
+        report=session.report,
+    )
+
+
+__all__ = ["at_every_keeper", "reach_keepers"]

@@ -17,7 +17,7 @@ from .._key.custodians import Custodian, Envelope, KeyUnusable, envelope_for
 from .._key.recovery import Checked, SetRefused, rebuild
 from .._key.root_key import Token, wipe
 from .._key.shard_line import line_of
-from .._options.settings import RecoverSettings
+from .._options.emergency_settings import RecoverSettings
 from .._spiffe.spiffe_id import RECOVER_PATH, IdRule
 from .._spike.nexus_state import NexusState
 from .._spike.recovery import NoKey, fetch

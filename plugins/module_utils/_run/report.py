@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .._decide.keeper_words import Errand, words_for
+from .._dataclass import dataclass
+from .._decide.errand import Errand
 from .._errors import Failure, Phase
 from .._naming import Naming
-from .._net.broadcast import Outcome
 from .._options.cluster import Keeper
 from .._spike.nexus_state import NexusState
+
+if TYPE_CHECKING:
+    from .._net.broadcast import Outcome
 
 # How often a line says that Nexus is still waited for.
 _WAITING_SECONDS = 10.0
@@ -216,7 +218,11 @@ class RunReport(Report):
 
     def _entry(self, keeper: _Record) -> dict[str, Any]:
         failure = keeper.failure
-        hint = self._naming.spell(words_for(failure).hint) if failure else ""
+        hint = ""
+        if failure:
+            from .._decide.keeper_words import words_for
+
+            hint = self._naming.spell(words_for(failure).hint)
         return {
             "id": keeper.keeper.id,
             "url": keeper.keeper.url,

@@ -17,7 +17,7 @@ from .._key.recovery import SetRefused, rebuild
 from .._key.root_key import RootKey, Token, wipe
 from .._key.shard_line import Shard, line_of, parse_line
 from .._net.transport import Transport
-from .._options.settings import RestoreSettings
+from .._options.emergency_settings import RestoreSettings
 from .._spiffe.source import SvidSettings
 from .._spiffe.spiffe_id import BOOTSTRAP_PATH, RESTORE_PATH, IdRule
 from .._spike.nexus import Nexus, Verdict

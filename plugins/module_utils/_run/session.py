@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from .._clock import Clock, Duration
-from .._decide.refusals import Surroundings
+from .._dataclass import dataclass
 from .._errors import (
     RERUN,
     Advice,
@@ -22,7 +23,6 @@ from .._errors import (
     Phase,
 )
 from .._key.root_key import RootKey, spellings, wipe
-from .._net.broadcast import Attempted
 from .._net.credentials import (
     Credentials,
     LiveTls,
@@ -60,6 +60,10 @@ from .._state.run_lock import note_phase
 from .._steps import StepHook, ignore_step
 from .._uncut import UNCUT, Resources
 from .report import Report, RunReport
+
+if TYPE_CHECKING:
+    from .._decide.refusals import Surroundings
+    from .._net.broadcast import Attempted
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,8 @@ class NexusSession:
     @property
     def surroundings(self) -> Surroundings:
         """What messages say of this host and of the run's directories."""
+        from .._decide.refusals import Surroundings
+
         settings = self.settings
         return Surroundings(
             url=settings.nexus_api_url,

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 
-from .._decide.nexus_words import Situation
 from .._decide.outlook import (
     foresee,
     foresee_blindly,
 )
 from .._decide.refusals import refusal
+from .._decide.situation import Situation
 from .._errors import (
     Advice,
     KeepersFailed,
@@ -31,13 +31,10 @@ from .._state.run_lock import (
     is_locked,
     open_state_dir,
 )
+from .keeper_steps import reach_keepers
 from .session import Session, Tools
 from .status_report import StatusReport
-from .survey import (
-    Look,
-    reach_keepers,
-    take_standing,
-)
+from .survey import Look, take_standing
 
 
 def inspect(settings: StatusSettings, tools: Tools, report: StatusReport) -> None:

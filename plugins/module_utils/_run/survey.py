@@ -10,11 +10,8 @@ import enum
 from collections.abc import Callable
 
 from .._decide.guard import Standing
-from .._decide.keeper_words import Errand
 from .._key.root_key import RootKey, Token
 from .._net.attempt import Attempt
-from .._options.cluster import Keeper
-from .._spike.keeper import reach
 from .._spike.nexus import (
     Inquiry,
     Nexus,
@@ -24,7 +21,6 @@ from .._spike.nexus import (
 )
 from .._spike.nexus_data import look_for_database
 from .._state.remembered import Remembered
-from .keeper_steps import at_every_keeper
 from .session import NexusSession, Session
 
 
@@ -120,24 +116,4 @@ def inquire_of_nexus(
     return inquiry
 
 
-def reach_keepers(session: Session) -> None:
-    """Reach every keeper; raises KeepersFailed, and the report says which failed and why."""
-
-    def work(peer: Keeper, attempt: Attempt) -> None:
-        session.tools.step(f"keeper {peer.id}: before preflight")
-        reach(session.keepers, peer, attempt)
-        session.tools.step(f"keeper {peer.id}: preflight answered")
-
-    at_every_keeper(
-        Errand.REACH,
-        session.settings.keepers,
-        work,
-        of=len(session.settings.keepers),
-        settings=session.settings,
-        limit=session.clipped(session.settings.keeper_timeout),
-        runner=session.workers,
-        report=session.report,
-    )
-
-
-__all__ = ["Look", "inquire_of_nexus", "reach_keepers", "take_standing"]
+__all__ = ["Look", "inquire_of_nexus", "take_standing"]

@@ -13,10 +13,11 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Union
 
+from .._dataclass import dataclass
 from .._third_party import ExtendedKeyUsageOID, NameOID, ec, hashes, rsa, serialization, x509
 
 _Key = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey]

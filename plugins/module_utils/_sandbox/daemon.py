@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .._dataclass import dataclass
 from .._errors import (
     ConfigError,
     DayZeroError,
@@ -71,7 +72,7 @@ _RESTART = signal.SIGUSR1
 _STACK_BYTES = 512 * 1024
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Outcome:
     """What was done; ``record`` describes the running sandbox, None: there is none."""
 

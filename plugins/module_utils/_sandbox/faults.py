@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .._clock import (
     DURATION_EXAMPLE,
     parse_duration,
 )
+from .._dataclass import dataclass
 from .._errors import ConfigError
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import http
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from .._dataclass import dataclass
 
 _HEAD_LIMIT = 16 * 1024
 _BODY_LIMIT = 64 * 1024

@@ -14,9 +14,9 @@ import contextlib
 import os
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from .._dataclass import dataclass
 from .port import SandboxError
 
 _POLL_SECONDS = 0.02

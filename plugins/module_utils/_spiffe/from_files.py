@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .._errors import IdentityError
 from .._third_party import x509
 from .svid import (

@@ -21,9 +21,9 @@ import sys
 import threading
 import time
 from concurrent import futures
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .._dataclass import dataclass
 from .._errors import IdentityError
 from .svid import (
     Identity,

@@ -11,13 +11,6 @@ from datetime import datetime
 
 from .._errors import IdentityError
 from .._naming import fill, place_of
-from .from_files import read_files
-from .from_spire_agent import (
-    fetch_with_spire_agent,
-)
-from .from_workload_api import (
-    fetch_from_workload_api,
-)
 from .source import SVID_SOURCES, SvidSettings
 from .spiffe_id import IdRule
 from .svid import (
@@ -66,7 +59,10 @@ def _offer(
     stopped: Callable[[], bool],
 ) -> Offer:
     endpoint, timeout = source.spiffe_endpoint_socket, source.spiffe_source_timeout
+    # A source that is not used is not loaded: together they take longer than reading files.
     if source.svid_source == "files":
+        from .from_files import read_files
+
         return read_files(
             source.svid_cert,
             source.svid_key,
@@ -75,8 +71,12 @@ def _offer(
             needed,
         )
     if source.svid_source == "workload_api":
+        from .from_workload_api import fetch_from_workload_api
+
         return fetch_from_workload_api(endpoint, timeout, rule)
     if source.svid_source == "spire_agent":
+        from .from_spire_agent import fetch_with_spire_agent
+
         return fetch_with_spire_agent(
             source.spire_agent_path,
             endpoint,

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from .._clock import Duration
+from .._dataclass import dataclass
 
 SVID_SOURCES = ("workload_api", "files", "spire_agent")
 

@@ -10,7 +10,8 @@ Source: SPIFFE-ID.md, section 2 (https://github.com/spiffe/spiffe, standards).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from .._dataclass import dataclass
 
 KEEPER_PATH = "/spike/keeper"
 NEXUS_PATH = "/spike/nexus"

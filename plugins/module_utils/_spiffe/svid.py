@@ -16,11 +16,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timezone
 from typing import Union
 
 from .._clock import as_utc
+from .._dataclass import dataclass
 from .._third_party import UnsupportedAlgorithm, ec, rsa, serialization, x509
 from .spiffe_id import SpiffeId
 
@@ -200,11 +201,13 @@ def _extensions(
     try:
         for extension in certificate.extensions:
             value = extension.value
-            if isinstance(value, x509.SubjectAlternativeName):
+            # isinstance() takes its time with these abstract classes.
+            kind = type(value)
+            if kind is x509.SubjectAlternativeName:
                 uris = value.get_values_for_type(x509.UniformResourceIdentifier)
-            elif isinstance(value, x509.BasicConstraints):
+            elif kind is x509.BasicConstraints:
                 is_ca = value.ca
-            elif isinstance(value, x509.KeyUsage):
+            elif kind is x509.KeyUsage:
                 usage = value
     except (
         ValueError,

@@ -14,9 +14,9 @@ import enum
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .._clock import Clock
+from .._dataclass import dataclass
 from .._errors import (
     AttemptFailed,
     Cause,

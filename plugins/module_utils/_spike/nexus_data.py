@@ -10,8 +10,8 @@ Source: SPIKE, internal/config/fs (the data directory) and the sqlite backend's 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .._errors import ConfigError
 from .._options.settings import SeenDatabase
 

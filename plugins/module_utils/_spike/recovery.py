@@ -12,8 +12,8 @@ Source: SPIKE, app/nexus/internal/route/operator; spike-sdk-go, api/entity/v1/re
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .._errors import (
     AttemptFailed,
     Cause,

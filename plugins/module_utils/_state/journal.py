@@ -15,11 +15,12 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 from .._clock import as_utc, from_utc
+from .._dataclass import dataclass
 from .._errors import (
     RERUN,
     Advice,

@@ -14,11 +14,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from .._clock import as_utc
+from .._dataclass import dataclass
 from .._key.custodians import Envelope
 from .._options.cluster import Cluster
 from .._release import COLLECTION

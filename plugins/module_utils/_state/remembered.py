@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from .._dataclass import dataclass
 from .._key.root_key import RootKey
 from .._options.cluster import Cluster
 from .._uncut import UNCUT

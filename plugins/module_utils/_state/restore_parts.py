@@ -16,8 +16,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from .._dataclass import dataclass
 from .._steps import ignore_step
 from .durable_file import read_file, replace_file
 

@@ -21,7 +21,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._decide.guard import
     decide,
     decide_abandonment,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._decide.nexus_words import Situation
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.situation import Situation
 from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import Token
 from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Cluster
 from ansible_collections.dayzero.spike.plugins.module_utils._options.settings import Silence

@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._decide.guard import Decision, Standing
-from ansible_collections.dayzero.spike.plugins.module_utils._decide.nexus_words import Situation
 from ansible_collections.dayzero.spike.plugins.module_utils._decide.outlook import Next, foresee
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.situation import Situation
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import Advice
 from ansible_collections.dayzero.spike.plugins.module_utils._key.root_key import Token
 from ansible_collections.dayzero.spike.plugins.module_utils._options.cluster import Cluster

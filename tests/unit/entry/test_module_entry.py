@@ -36,7 +36,7 @@ class Module:
 def registered(secrets: set[str], **result: Any) -> set[str]:
     module = Module()
     with pytest.raises(Ended):
-        module_entry._end(module, result, secrets, failed=False)
+        module_entry._end(module, result, secrets, set(), failed=False)
     return module.no_log_values
 
 

@@ -14,7 +14,7 @@ from ansible_collections.dayzero.spike.plugins.module_utils._errors import Confi
 from ansible_collections.dayzero.spike.plugins.module_utils._options.argument_spec import (
     restore_arguments,
 )
-from ansible_collections.dayzero.spike.plugins.module_utils._options.settings import (
+from ansible_collections.dayzero.spike.plugins.module_utils._options.emergency_settings import (
     RestoreSettings,
     restore_settings,
 )

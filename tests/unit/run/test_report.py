@@ -8,8 +8,8 @@ import itertools
 import json
 
 import pytest
+from ansible_collections.dayzero.spike.plugins.module_utils._decide.errand import Errand
 from ansible_collections.dayzero.spike.plugins.module_utils._decide.keeper_words import (
-    Errand,
     FailedKeeper,
     advice_on,
     words_for,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.dayzero.spike.plugins.module_utils._clock import parse_duration
+from ansible_collections.dayzero.spike.plugins.module_utils._dataclass import dataclass
 from ansible_collections.dayzero.spike.plugins.module_utils._errors import (
     RERUN,
     IdentityError,
@@ -52,7 +53,7 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Given(SvidSettings):
     """A source, and what an identity is taken for."""
 
@@ -268,7 +269,7 @@ def test_an_authority_that_names_no_other_trust_domain_is_taken(
 # -- agents
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Offered:
     """An SVID that an agent offers; the key of one that is ``broken`` is none."""
 
