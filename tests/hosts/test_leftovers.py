@@ -18,8 +18,10 @@ from ansible_collections.dayzero.spike.tests.hosts.leftovers import MARK, proces
 from ansible_collections.dayzero.spike.tests.hosts.machines import Site, wait_for
 
 _RUN = """
-import sys, time
+import signal, sys
 from ansible_collections.dayzero.spike.tests.hosts.machines import hosts
+# A test run in the background ignores it, and hands that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with hosts({"lonely": "bookworm"}, lambda site: None) as site:
     print(site.directory, flush=True)
     sys.stdin.read()
