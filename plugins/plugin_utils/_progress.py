@@ -17,6 +17,7 @@ from ansible_collections.dayzero.spike.plugins.plugin_utils import _follower
 from ansible_collections.dayzero.spike.plugins.plugin_utils._beside import Beside
 from ansible_collections.dayzero.spike.plugins.plugin_utils._lines import shower
 from ansible_collections.dayzero.spike.plugins.plugin_utils._live import Live, Seen
+from ansible_collections.dayzero.spike.plugins.plugin_utils._python import too_old
 
 # In memory, and everybody's: the name cannot be guessed, and the FIFO is its user's alone.
 _PLACE = "/dev/shm/dayzero-spike-"  # noqa: S108
@@ -50,12 +51,22 @@ def followed(
     live = Live(look, lambda line: show([line]))
 
     def ended(result: Result) -> None:
+        if result.get("failed") and "phase" not in result:
+            _say_if_python_is_too_old(result, beside)
         # The operator has not given it.
         (result.get("invocation") or {}).get("module_args", {}).pop(_ARGUMENT, None)
         live.end(result.get("log") or ())
 
     live.start()
     yield {**arguments, _ARGUMENT: path}, ended
+
+
+def _say_if_python_is_too_old(result: Result, beside: Beside) -> None:
+    words = too_old(beside.run)
+    if words:
+        # The exit status would be taken for that of a run that was killed.
+        result.pop("rc", None)
+        result["msg"] = words
 
 
 __all__ = ["followed"]
