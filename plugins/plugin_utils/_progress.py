@@ -64,8 +64,9 @@ def followed(
 def _say_if_python_is_too_old(result: Result, beside: Beside) -> None:
     words = too_old(beside.run)
     if words:
-        # The exit status would be taken for that of a run that was killed.
-        result.pop("rc", None)
+        # An exit status would be taken for that of a run that was killed.
+        for told_worse in ("rc", "exception"):
+            result.pop(told_worse, None)
         result["msg"] = words
 
 
