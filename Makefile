@@ -24,8 +24,9 @@ help:
 	@echo 'make check  the linters and the fast tests, in under a minute'
 	@echo 'make generate  write what follows from the documentation of the options'
 	@echo 'make galaxy the archive as Galaxy takes it, and its pages, in build/galaxy'
-	@echo 'make sanity ansible-test sanity, by each supported ansible-core'
-	@echo 'make matrix the supported versions of ansible-core, Python and the libraries'
+	@echo 'make sanity ansible-test sanity, by each supported ansible-core, or by CORES="2.19 2.21"'
+	@echo 'make matrix the supported versions of ansible-core, Python and the libraries, or PARTS of them'
+	@echo '            WRITE=1 keeps what these three have found in docs/quality.md'
 	@echo 'make release  the changelog of the version in galaxy.yml, or of VERSION=1.1.0'
 	@echo 'make clean  remove what the other targets made'
 
@@ -57,13 +58,13 @@ generate: $(READY)
 	@.venv/bin/python tools/generate.py
 
 galaxy: $(READY)
-	@.venv/bin/python tests/galaxy.py
+	@.venv/bin/python tests/galaxy.py $(if $(WRITE),--write)
 
 sanity: $(READY)
-	@.venv/bin/python tests/sanity.py
+	@.venv/bin/python tests/sanity.py $(if $(WRITE),--write) $(CORES)
 
 matrix: $(READY)
-	@.venv/bin/python tests/matrix.py
+	@.venv/bin/python tests/matrix.py $(if $(WRITE),--write) $(PARTS)
 
 release: $(READY)
 	@.venv/bin/python tools/release.py $(VERSION)

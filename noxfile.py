@@ -51,7 +51,7 @@ def core(session: nox.Session, version: str) -> None:
     fitting = [python for python in _CONTROLLERS if int(python.partition(".")[2]) >= minor]
     python = next((python for python in fitting if find(python)), None)
     if python is None:
-        session.skip(f"no Python {' or '.join(fitting)}")
+        session.skip(f"no Python {' or '.join(fitting)}: uv python install {fitting[0]}")
     binaries = _environment(session, python, [*CORES[version], *_CORE_LIBRARIES])
     _test(
         session,
@@ -69,7 +69,7 @@ def core(session: nox.Session, version: str) -> None:
 def target(session: nox.Session, python: str, libraries: str) -> None:
     """The module, by one Python and its libraries."""
     if find(python) is None:
-        session.skip(f"no Python {python}")
+        session.skip(f"no Python {python}: uv python install {python}")
     binaries = _environment(session, python, LIBRARIES[libraries])
     # The tests and Ansible run where nox does.
     _test(session, Path(sys.executable).parent, str(binaries / "python"), "tests/matrix")

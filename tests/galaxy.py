@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Galaxy, Automation Hub and a reader get: ``galaxy.py [STEP ...]``.
+"""What Galaxy, Automation Hub and a reader get: ``galaxy.py [--write] [STEP ...]``.
 
 The archive is built and installed in ``build/galaxy``. Galaxy's importer takes it, the environment
-of ``docs/examples`` is made for it, and its pages are built, all without a warning.
+of ``docs/examples`` is made for it, and its pages are built, all without a warning. ``--write``
+keeps the outcome in ``docs/quality.md``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+import quality
 from pythons import Missing, environment
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -65,9 +67,9 @@ class Failed(Exception):
 
 def main() -> None:
     """Take the steps that are named, or all; exit with their number of failures."""
-    names = sys.argv[1:] or list(_STEPS)
+    names = [name for name in sys.argv[1:] if name != quality.WRITE] or list(_STEPS)
     if set(names) - set(_STEPS):
-        sys.exit(f"usage: galaxy.py [{'|'.join(_STEPS)} ...]")
+        sys.exit(f"usage: galaxy.py [{quality.WRITE}] [{'|'.join(_STEPS)} ...]")
     outcomes = []
     try:
         binaries = environment(
@@ -87,9 +89,11 @@ def main() -> None:
             outcomes.append(f"{name}: {_STEPS[name](binaries)}")
         except Failed as failed:
             outcomes.append(f"{name}: FAILED, {failed}")
-    print("\n".join(outcomes))
     failures = sum("FAILED" in outcome for outcome in outcomes)
-    print(f"{len(outcomes) - failures} passed, {failures} failed")
+    outcomes.append(f"{len(outcomes) - failures} passed, {failures} failed")
+    print("\n".join(outcomes))
+    if quality.WRITE in sys.argv:
+        quality.keep("make galaxy", outcomes)
     sys.exit(bool(failures))
 
 

@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``noxfile.py`` from end to end, two sessions at a time, and a table of what came of it."""
+"""``noxfile.py`` from end to end, two sessions at a time: ``matrix.py [--write] [PART ...]``.
+
+It ends with a table of what came of each session, which ``--write`` keeps in ``docs/quality.md``.
+Each PART is a part of sessions' names, such as ``core`` or ``'python=3.9'``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+import quality
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PLACE = _ROOT / "build" / "matrix"
@@ -24,20 +31,22 @@ def main() -> None:
     """Run every session, or those whose names contain an argument; fail where one has failed."""
     listed = subprocess.run([*_NOX, "--list", "--json"], stdout=subprocess.PIPE, check=True)
     sessions = [session["session"] for session in json.loads(listed.stdout)]
-    wanted = [
-        name
-        for name in sessions
-        if not sys.argv[1:] or any(argument in name for argument in sys.argv[1:])
-    ]
+    parts = [argument for argument in sys.argv[1:] if argument != quality.WRITE]
+    wanted = [name for name in sessions if not parts or any(part in name for part in parts)]
     _PLACE.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(_TIMES) as pool:
         rows = list(pool.map(_row, wanted))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for session, result, details in rows:
-        print(f"{session:{widths[0]}}  {result:{widths[1]}}  {details}")
+    lines = [
+        f"{session:{widths[0]}}  {result:{widths[1]}}  {details}"
+        for session, result, details in rows
+    ]
     results = [result for _session, result, _details in rows]
     counted = {word: results.count(word) for word in ("passed", "failed", "skipped")}
-    print(", ".join(f"{count} {word}" for word, count in counted.items()))
+    lines.append(", ".join(f"{count} {word}" for word, count in counted.items()))
+    print("\n".join(lines))
+    if quality.WRITE in sys.argv:
+        quality.keep("make matrix", lines)
     sys.exit(counted["failed"] > 0)
 
 

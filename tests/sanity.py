@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""All of ``ansible-test sanity``, by each supported ansible-core: ``sanity.py [VERSION ...]``.
+"""All of ``ansible-test sanity``, by each supported ansible-core.
 
-A copy of what git knows is tested, in ``build/sanity``, where the output stays. Nothing is written
-to the home directory: ansible-test gets one of its own.
+``sanity.py [--write] [VERSION ...]`` tests a copy of what git knows, in ``build/sanity``, where the
+output stays. Nothing is written to the home directory: ansible-test gets one of its own.
+``--write`` keeps the outcome in ``docs/quality.md``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+import quality
 from pythons import Missing, environment, link_all, unreached
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -65,10 +67,10 @@ class Outcome:
 
 def main() -> None:
     """Test by the versions that are named, or by all."""
-    cores = sys.argv[1:] or [*_CORES, _NEWEST]
+    cores = [name for name in sys.argv[1:] if name != quality.WRITE] or [*_CORES, _NEWEST]
     unknown = set(cores) - {*_CORES, _NEWEST}
     if unknown:
-        sys.exit(f"usage: sanity.py [{'|'.join([*_CORES, _NEWEST])} ...]")
+        sys.exit(f"usage: sanity.py [{quality.WRITE}] [{'|'.join([*_CORES, _NEWEST])} ...]")
     _PLACE.mkdir(parents=True, exist_ok=True)
     link_all(_PYTHONS)
     with ThreadPoolExecutor(_TIMES) as pool:
@@ -78,9 +80,12 @@ def main() -> None:
         if outcome.failed and outcome.log:
             print("\n".join(_errors(outcome.log)))
             print(f"The whole output is in {outcome.log}")
-    print("\n".join(outcome.line() for outcome in outcomes))
     passed = sum(outcome.passed for outcome in outcomes)
-    print(f"{passed} passed, {sum(len(outcome.failed) for outcome in bad)} failed")
+    lines = [outcome.line() for outcome in outcomes]
+    lines.append(f"{passed} passed, {sum(len(outcome.failed) for outcome in bad)} failed")
+    print("\n".join(lines))
+    if quality.WRITE in sys.argv:
+        quality.keep("make sanity", lines)
     sys.exit(bool(bad))
 
 
@@ -110,7 +115,9 @@ def _outcome(core: str) -> Outcome:
     broken = cut_off or not tests
     outcome.failed = found[1].splitlines() if found else ["ansible-test itself"] * broken
     outcome.passed = len(set(tests) - {name.split()[0] for name in outcome.failed})
-    outcome.skipped += [f"{name}, the network cannot be reached" for name in without]
+    outcome.skipped += [
+        f"{name}, it downloads what the package index has not, and cannot here" for name in without
+    ]
     outcome.skipped += list(_skipped(output))
     return outcome
 
@@ -187,8 +194,10 @@ def _copy(core: str) -> Path:
 
 
 def _skipped(output: str) -> Iterator[str]:
-    for name, python, reason in _SKIPPED.findall(output):
-        yield f"{name}{f' on {python}' if python else ''}, {reason.removeprefix('because ')}"
+    # It warns of each again in the end.
+    for name, python, reason in dict.fromkeys(_SKIPPED.findall(output)):
+        where = f" on {python}" if python else ""
+        yield f"{name}{where}, {reason.removeprefix('because ').rstrip('.')}"
 
 
 def _errors(log: Path) -> list[str]:

@@ -221,7 +221,7 @@ def shared() -> str:
 def elsewhere() -> str:
     """Every variable of the role as another host has it, for a role that asks from there."""
     given = yaml.safe_load((ROOT / "roles/spike_bootstrap/defaults/main.yml").read_text())
-    names = [PREFIX + name for name, _ in _of_the_operator() if name != "keeper_peers"]
+    names = [PREFIX + name for name, _unused in _of_the_operator() if name != "keeper_peers"]
     names += [name for name in given if name not in names and name.startswith(PREFIX)]
     lines = []
     for name in names:

@@ -71,11 +71,9 @@ def main() -> None:
 
 
 def _machine() -> Iterator[str]:
-    cpu = next(
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
+    described = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2] for line in described if line.startswith("model name")]
+    cpu = models[0].strip() if models else "of an unknown model"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"

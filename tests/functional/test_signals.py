@@ -215,6 +215,8 @@ def silent_agent(host: Host) -> Iterator[Source]:
     """
     said = host.directory / "said"
     os.mkfifo(said)
+    # What a context manager yields to is closed with it.
+    # pylint: disable-next=contextmanager-generator-missing-cleanup
     with (
         agent(host, f"exec >{said}\necho started\nsleep 60\n") as options,
         everybody_gone(said) as wait,

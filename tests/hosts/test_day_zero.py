@@ -117,7 +117,7 @@ def test_a_bootstrap_host_that_reboots_during_the_proof_ends_on_the_same_key(
     started = cluster.start_play("day_zero")
     wait_for("the delivery", cluster.delivered)
     cluster.nexus.reboot()
-    output, _ = started.communicate(timeout=120)
+    output, _errors = started.communicate(timeout=120)
     assert started.returncode != 0, output
     assert cluster.nexus.run("ls", "-A", "/run/spike-bootstrap", check=False) == ""
 
@@ -186,7 +186,8 @@ def test_a_plain_user_becomes_root_and_the_bootstrap_user_with_su(cluster: Clust
 def test_two_controllers_at_once_end_on_one_key(cluster: Cluster) -> None:
     prepared = cluster.play("day_zero", "--tags", "spike_prepare")
     assert prepared.returncode == 0, prepared.output
-    both = [cluster.start_play("day_zero", spike_bootstrap_keeper_timeout="30s") for _ in range(2)]
+    settings = {"spike_bootstrap_keeper_timeout": "30s"}
+    both = [cluster.start_play("day_zero", **settings) for _controller in range(2)]
     outputs = [run.communicate(timeout=180)[0] for run in both]
     assert [run.returncode for run in both] == [0, 0], outputs
     again = cluster.play("day_zero")

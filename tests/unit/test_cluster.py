@@ -131,7 +131,7 @@ def test_the_data_directory_that_the_bootstrap_guards_is_that_of_nexus() -> None
 
 def test_a_group_of_two_nexus_is_refused() -> None:
     groups = {**GROUPS, "spike_nexus": ["n1", "k1"]}
-    _, problems = cluster_of(groups, inventory(), [], {})
+    _cluster, problems = cluster_of(groups, inventory(), [], {})
     assert problems == ["The group spike_nexus must hold one host. It holds n1, k1."]
 
 
@@ -174,15 +174,15 @@ def test_every_part_has_an_entry_by_the_agent_of_its_host() -> None:
 
 def test_a_binary_is_selected_where_its_digest_is_known() -> None:
     digest = "AB" * 32
-    found, _ = entries(spike_nexus_binary_sha256=digest, spike_nexus_user="nexus")
+    found, _problems = entries(spike_nexus_binary_sha256=digest, spike_nexus_user="nexus")
     (nexus,) = [one for one in found if one["spiffe_id"].endswith("/nexus")]
     assert nexus["selectors"] == ["unix:user:nexus", f"unix:sha256:{digest.lower()}"]
-    found, _ = entries(spike_nexus_binary_sha256=digest, sha256=False)
+    found, _problems = entries(spike_nexus_binary_sha256=digest, sha256=False)
     assert not [one for one in found if len(one["selectors"]) > 1]
 
 
 def test_the_pilots_roles_have_entries_where_they_are_asked_for() -> None:
-    found, _ = entries([{"role": "recover", "host": "n1", "user": "alice", "sha256": "ab"}])
+    found, _problems = entries([{"role": "recover", "host": "n1", "user": "alice", "sha256": "ab"}])
     (pilot,) = [one for one in found if "pilot" in one["spiffe_id"]]
     assert pilot["spiffe_id"] == "spiffe://spike.ist/spike/pilot/role/recover"
     assert pilot["selectors"] == ["unix:user:alice", "unix:sha256:ab"]

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.dayzero.spike.plugins.module_utils._decide.emergency_words import Trouble
 from ansible_collections.dayzero.spike.plugins.module_utils._entry.emergencies import (
     RECOVER,
     RESTORE,
@@ -162,26 +161,3 @@ def test_what_is_run_again_is_a_playbook_of_the_collection() -> None:
         assert len(playbooks) == 3
         assert all((ROOT / "playbooks" / f"{name}.yml").exists() for name in playbooks)
         assert entry.words_for(Naming.OPTIONS) == (Naming.OPTIONS, entry.name)
-
-
-# -- what can go wrong
-
-
-@pytest.mark.parametrize("kind", Trouble, ids=lambda kind: kind.words)
-def test_every_code_of_an_emergency_is_explained_to_people(kind: Trouble) -> None:
-    guide = (ROOT / "docs" / "troubleshooting.md").read_text()
-    table = guide.partition("| code | `spike_recover` | `spike_restore` |")[2].partition("\n\n")[0]
-    assert f"| `{kind.code}` |" in table
-
-
-def test_every_other_code_is_explained_to_people() -> None:
-    guide = (ROOT / "docs" / "troubleshooting.md").read_text()
-    sources = (MODULES.parent / "module_utils").rglob("*.py")
-    codes = {
-        code
-        for path in sources
-        if "_sandbox" not in path.parts
-        for code in re.findall(r'\bcode(?:=| = |": )"([a-z0-9_]+)"', path.read_text())
-    }
-    assert "retry_context_canceled" in codes
-    assert sorted(code for code in codes if f"`{code}`" not in guide) == []

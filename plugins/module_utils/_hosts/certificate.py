@@ -26,12 +26,12 @@ def uris(certificate: bytes) -> list[str]:
     """
     found: list[str] = []
     try:
-        (_, whole), *_ = _values(certificate)
-        (_, to_be_signed), *_ = _values(whole)
+        (_tag, whole), *_rest = _values(certificate)
+        (_tag, to_be_signed), *_rest = _values(whole)
         for tag, extensions in _values(to_be_signed):
             if tag == _EXTENSIONS:
-                (_, listed), *_ = _values(extensions)
-                for _, extension in _values(listed):
+                (_tag, listed), *_rest = _values(extensions)
+                for _tag, extension in _values(listed):
                     found += _uris_of(extension)
     except (IndexError, ValueError):
         raise ValueError("it is no certificate") from None
@@ -45,7 +45,7 @@ def _uris_of(extension: bytes) -> list[str]:
     tag, value = fields[-1]
     if tag != _OCTET_STRING:
         return []
-    (_, names), *_ = _values(value)
+    (_tag, names), *_rest = _values(value)
     return [name.decode("ascii", "replace") for kind, name in _values(names) if kind == _URI]
 
 

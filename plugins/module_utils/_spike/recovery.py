@@ -82,12 +82,12 @@ def give(
     if answer.status != 200:
         raise AttemptFailed(status_failure(answer))
     document = json_object(answer) or {}
-    collected, remaining = document.get("collected"), document.get("remaining")
+    collected = _whole_number(document.get("collected"))
+    remaining = _whole_number(document.get("remaining"))
     restored = document.get("restored")
-    # Types are compared, not asked for: to Python, true is an int.
     if (
-        type(collected) is not int
-        or type(remaining) is not int
+        collected is None
+        or remaining is None
         or not isinstance(restored, bool)
         or api_error(answer) != ""
     ):
@@ -113,9 +113,14 @@ def _shards(answer: Answer) -> dict[int, bytearray] | None:
 def _shard(numbers: object) -> bytearray | None:
     if not isinstance(numbers, list) or len(numbers) != SIZE:
         return None
-    if not all(type(number) is int and 0 <= number <= 255 for number in numbers):
+    if not all(_whole_number(number) in range(256) for number in numbers):
         return None
     return bytearray(numbers)
+
+
+def _whole_number(value: object) -> int | None:
+    # To Python, true is an int.
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _not_spikes(detail: str) -> Failure:
