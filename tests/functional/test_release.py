@@ -53,6 +53,23 @@ def test_one_command_makes_the_changelog_and_sets_the_version_everywhere(copy: P
     assert list((copy / "changelogs" / "fragments").iterdir()) == []
 
 
+@pytest.mark.parametrize("linter", ["yamllint --strict .", "ansible-lint --offline -q"])
+def test_what_a_release_writes_passes_the_linters(linter: str, copy: Path) -> None:
+    for name in (".yamllint", ".ansible-lint", "meta/runtime.yml"):
+        (copy / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(REPOSITORY / name, copy / name)
+    assert release(copy, "99.0.0").returncode == 0
+    program, *arguments = linter.split()
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / program), *arguments],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_version_is_released_once(copy: Path) -> None:
     assert release(copy, "99.0.0").returncode == 0
     (copy / "changelogs" / "fragments" / "100-more.yml").write_text(FRAGMENT)
