@@ -68,6 +68,10 @@ def over_ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
 LOCAL = {"ansible_connection": "local"}
 
 
+def first_of(hosts: Mapping[str, Host]) -> Host:
+    return next(iter(hosts.values()))
+
+
 @contextmanager
 def playing(
     hosts: Mapping[str, Host],
@@ -78,7 +82,8 @@ def playing(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """A play of the module on ``hosts``, each with its own cluster, with its output to read."""
-    place = next(iter(hosts.values())).directory
+    first = first_of(hosts)
+    place = first.directory
     (place / "play.yml").write_text(PLAY.format(strategy=strategy, more=more))
     entries = {
         name: {
@@ -102,9 +107,9 @@ def playing(
         stderr=subprocess.STDOUT,
         text=True,
         env={
-            **next(iter(hosts.values())).environment,
+            **first.environment,
             # The path of a unix socket may have 107 characters.
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(next(iter(hosts.values())).temporary),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(first.temporary),
             "ANSIBLE_ASYNC_DIR": str(place / "async"),
             **(environment or {}),
         },

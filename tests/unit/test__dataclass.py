@@ -27,11 +27,12 @@ def classes(make: Make) -> Any:
     @make(frozen=True)
     class Base:
         name: str
-        secret: str = dataclasses.field(repr=False)
+        secret: str = dataclasses.field(repr=False)  # pylint: disable=invalid-field-call
 
     @make(frozen=True)
     class Derived(Base):
         number: int = 3
+        # pylint: disable-next=invalid-field-call
         items: list[int] = dataclasses.field(default_factory=list)
 
     return Derived
