@@ -43,8 +43,9 @@ def allow_open_files() -> None:
 def processors_are_busy() -> bool:
     """Whether more wants to run now than this host has processors (proc(5), loadavg)."""
     try:
-        with open("/proc/loadavg", encoding="ascii") as load:
-            running = int(load.read().split()[3].partition("/")[0])
+        # As bytes: a codec is loaded, which takes a descriptor, and a run may have none left.
+        with open("/proc/loadavg", "rb") as load:
+            running = int(load.read().split()[3].partition(b"/")[0])
     except (OSError, ValueError, IndexError):
         return False
     return running > (os.cpu_count() or 1)

@@ -1315,7 +1315,7 @@ NOT_FOLLOWED = {
     ),
 }
 # Those of the options themselves are in ``tests/unit/test_remedies``.
-ELSEWHERE = {"settings.py"}
+ELSEWHERE = {"settings.py", "emergency_settings.py"}
 
 
 # Where a refusal has its remedy.

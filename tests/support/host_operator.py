@@ -30,7 +30,11 @@ _PLACE = re.compile(r"<\w+>")
 # out of reach of anybody else. Groups go first, while it may still be done.
 _AS_USER = """
 import _strptime, encodings.idna, os, pwd
-from ansible_collections.dayzero.spike.plugins.module_utils._run import bootstrap
+from ansible_collections.dayzero.spike.plugins.module_utils._run import bootstrap, delivery
+from ansible_collections.dayzero.spike.plugins.module_utils._decide import keeper_words, refusals
+from ansible_collections.dayzero.spike.plugins.module_utils._spiffe import (
+    from_files, from_spire_agent, from_workload_api,
+)
 os.setgroups([])
 os.setresgid({user}, {user}, {user})
 os.setresuid({user}, {user}, {user})

@@ -88,11 +88,11 @@ def test_a_host_that_does_not_tell_when_it_was_started_gives_none(
 
 
 def with_load(monkeypatch: pytest.MonkeyPatch, content: str | None) -> None:
-    def read(path: str, *, encoding: str) -> io.StringIO:
-        assert path == "/proc/loadavg"
+    def read(path: str, mode: str) -> io.BytesIO:
+        assert (path, mode) == ("/proc/loadavg", "rb")
         if content is None:
             raise PermissionError
-        return io.StringIO(content)
+        return io.BytesIO(content.encode())
 
     monkeypatch.setattr(_process, "open", read, raising=False)
     monkeypatch.setattr(_process.os, "cpu_count", lambda: 2)
