@@ -51,3 +51,9 @@ def test_a_section_is_replaced_and_the_others_stay(command: str, keep: Any, page
 def test_a_command_without_a_section_is_refused(keep: Any, page: Path) -> None:
     with pytest.raises(LookupError, match="no section 'make bread'"):
         keep("make bread", [], page)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_shows_what_every_command_found(command: str) -> None:
+    shown = (ROOT / "docs" / "quality.md").read_text().partition(f"$ {command}\n")[2]
+    assert re.search(r"^\d+ passed, 0 failed", shown.partition("```")[0], re.MULTILINE)
