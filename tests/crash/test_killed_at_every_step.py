@@ -195,7 +195,6 @@ SHORT = {
     "a fresh run",
     "a run that takes a changed cluster over",
     "an unfinished run that is given up",
-    "then the host reboots",
 }
 
 

@@ -169,6 +169,15 @@ def kill_while_keeper_3_stalls(
     assert controller.wait(_SECONDS) == -signal.SIGKILL
 
 
+def wait_until_noted(cluster: World, ids: list[int]) -> None:
+    """Return when the journal says that the keepers ``ids`` have their shards."""
+    end = time.monotonic() + _SECONDS
+    while cluster.journal()["delivered"] != ids:
+        assert time.monotonic() < end, cluster.journal()
+        # A file that is replaced is no event that could be waited for.
+        time.sleep(0.02)
+
+
 def wait_until_free(cluster: World) -> float:
     """Wait until nobody holds the lock; returns how many seconds that took."""
     began = time.monotonic()
@@ -219,6 +228,7 @@ def test_ctrl_c_ends_the_run_on_the_host_too_and_it_can_be_gone_on_with(
     cluster: World, controllers: Controllers
 ) -> None:
     controller = start_and_stall(cluster, controllers)
+    wait_until_noted(cluster, [1, 2])
     # What a terminal does on Ctrl-C: the whole group in the foreground is told.
     os.killpg(controller.pid, signal.SIGINT)
     assert controller.wait(_SECONDS) == _INTERRUPTED

@@ -147,6 +147,7 @@ def reader(host: Host, programs: dict[str, str], tmp_path: Path) -> Iterator[Rea
         made.try_to("gpgconf --kill all")
 
 
+@pytest.mark.long
 def test_custodians_check_what_they_get_with_their_own_programs(reader: Reader) -> None:
     reader.hand_out()
     described = json.loads((reader.directory / "recovery.json").read_text())["shards"]

@@ -124,6 +124,7 @@ def lose_a_run(host: Host) -> None:
     assert host.run().result["code"] == "state_already_initialized"
 
 
+@pytest.mark.long
 def test_a_lost_run_is_given_up_and_the_cluster_accepted(host: Host) -> None:
     lose_a_run(host)
     journal = (host.state_dir / "journal.json").read_bytes()
@@ -154,6 +155,7 @@ def test_a_lost_run_is_given_up_and_the_cluster_accepted(host: Host) -> None:
     assert not (host.state_dir / "journal.json").exists()
 
 
+@pytest.mark.long
 def test_a_run_that_nexus_proves_is_not_given_up_not_even_with_force(host: Host) -> None:
     host.run(verify=False)
     assert host.sandbox.nexus.wait_initialised()
@@ -166,6 +168,7 @@ def test_a_run_that_nexus_proves_is_not_given_up_not_even_with_force(host: Host)
     assert host.run().result["phase"] == "done"
 
 
+@pytest.mark.long
 def test_a_run_is_given_up_beside_a_nexus_that_cannot_be_asked_only_with_force(
     host: Host,
 ) -> None:

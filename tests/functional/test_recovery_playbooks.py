@@ -157,6 +157,7 @@ def test_custodians_come_one_by_one(operator: Operator) -> None:
     assert "Nexus proves the root key" in output
 
 
+@pytest.mark.long
 def test_while_a_restore_waits_its_lines_are_in_no_file_argument_or_environment(
     operator: Operator,
 ) -> None:
@@ -178,6 +179,7 @@ def test_while_a_restore_waits_its_lines_are_in_no_file_argument_or_environment(
     assert shown_in({**texts, **processes, "output": output.encode()}, forms) == []
 
 
+@pytest.mark.long
 def test_lines_may_come_from_a_vault(operator: Operator) -> None:
     host = operator.host
     lines = list(lines_of(host.root_key(1, 2), host.sandbox).values())

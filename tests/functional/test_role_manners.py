@@ -63,6 +63,7 @@ def test_missing_directories_above_are_roots_and_open(real: RealHost) -> None:
     assert (account.pw_shell, account.pw_dir) == ("/usr/sbin/nologin", str(state_dir))
 
 
+@pytest.mark.long
 def test_prepared_again_nothing_changes(real: RealHost) -> None:
     assert real.run(*_PREPARE).returncode == 0
     again = real.run(*_PREPARE)

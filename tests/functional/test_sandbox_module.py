@@ -112,6 +112,7 @@ def test_it_serves_when_the_module_has_returned_and_until_it_is_stopped(
     assert bootstrap["runtime_dir"] is None or not Path(bootstrap["runtime_dir"]).exists()
 
 
+@pytest.mark.long
 def test_started_or_stopped_twice_changes_nothing_the_second_time(ansible: Ansible) -> None:
     first = ansible.module(faults={"1": {"delay": "1s"}})
     second = ansible.module(faults={"1": {"delay": "1s"}})
@@ -128,6 +129,7 @@ def test_other_options_replace_the_sandbox(ansible: Ansible) -> None:
     assert has_ended(first["pid"])
 
 
+@pytest.mark.long
 def test_check_mode_tells_and_does_nothing(ansible: Ansible) -> None:
     would_start = ansible.module("--check")
     assert (would_start["changed"], ansible.directory.exists()) == (True, False)

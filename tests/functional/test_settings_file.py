@@ -80,6 +80,7 @@ def test_nonsense_is_refused_before_it_reaches_the_file(host: Host) -> None:
     assert not settings_of(host).exists()
 
 
+@pytest.mark.long
 def test_settings_of_another_cluster_leave_those_of_this_one_in_the_file(host: Host) -> None:
     assert day_zero(host).returncode == 0
     before = settings_of(host).read_text()
@@ -101,6 +102,7 @@ def test_settings_of_a_cluster_that_its_owners_have_changed_are_taken_over(host:
     assert "SPIKE_NEXUS_SHAMIR_THRESHOLD=3\n" in settings_of(host).read_text()
 
 
+@pytest.mark.long
 def test_a_list_that_is_given_as_text_is_written_whole(host: Host) -> None:
     run = day_zero(
         host,
