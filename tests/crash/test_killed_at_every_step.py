@@ -190,7 +190,7 @@ def forks() -> Iterator[Forks]:
         yield forks
 
 
-# Of each kind of run and of loss one; the others take as long again.
+# Of each kind of run one; the others take as long again.
 SHORT = {
     "a fresh run",
     "a run that takes a changed cluster over",
