@@ -110,6 +110,8 @@ def playing(
             # The path of a unix socket may have 107 characters.
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(first.temporary),
             "ANSIBLE_ASYNC_DIR": str(place / "async"),
+            # The shared connection holds the output open for as long as it waits for another task.
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=1s",
             **(environment or {}),
         },
         start_new_session=True,
