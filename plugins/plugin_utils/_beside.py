@@ -34,10 +34,6 @@ class Beside:
         done = self._action._low_level_execute_command(shlex.join(words))
         return int(done["rc"]), list(done["stdout_lines"])
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._action._connection.close()
-
 
 def _another(action: ActionBase) -> Any:
     first = action._connection

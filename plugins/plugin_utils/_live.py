@@ -54,10 +54,9 @@ class Live:
             self._thread.join(_LAST_LOOK_SECONDS)
         with self._lock:
             self._closed = True
-        told = iter(self._shown)
         # A line that is not of the log said what was waited for.
         number = 0
-        for line in told:
+        for line in self._shown:
             if number < len(log) and line == log[number]:
                 number += 1
         for line in log[number:]:
