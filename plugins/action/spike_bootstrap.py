@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.dayzero.spike.plugins.plugin_utils._controller import (
-    ended_with_its_parent,
+    ended_in_order,
 )
 from ansible_collections.dayzero.spike.plugins.plugin_utils._progress import followed
 
@@ -27,7 +27,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Run the module on the target and return its result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         wrap_async = self._task.async_val and not self._connection.has_native_async
-        with ended_with_its_parent(), followed(self, task_vars or {}) as (arguments, ended):
+        with (
+            ended_in_order() as whole,
+            followed(self, task_vars or {}, whole) as (arguments, ended),
+        ):
             result.update(
                 self._execute_module(
                     module_args=arguments, task_vars=task_vars, wrap_async=wrap_async

@@ -15,6 +15,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.dayzero.spike.plugins.plugin_utils import _follower
 from ansible_collections.dayzero.spike.plugins.plugin_utils._beside import Beside
+from ansible_collections.dayzero.spike.plugins.plugin_utils._controller import Whole
 from ansible_collections.dayzero.spike.plugins.plugin_utils._lines import shower
 from ansible_collections.dayzero.spike.plugins.plugin_utils._live import Live, Seen
 from ansible_collections.dayzero.spike.plugins.plugin_utils._python import too_old
@@ -30,11 +31,11 @@ Result = dict[str, Any]
 
 @contextmanager
 def followed(
-    action: ActionBase, task_vars: Mapping[str, Any]
+    action: ActionBase, task_vars: Mapping[str, Any], whole: Whole
 ) -> Iterator[tuple[Arguments, Callable[[Result], None]]]:
     """Follow the run in this block: with the module's arguments, and what is to be told the result.
 
-    A task that nobody waits for is not followed.
+    ``whole`` shows a line uncut. A task that nobody waits for is not followed.
     """
     arguments = dict(action._task.args)
     if action._task.async_val:
@@ -48,7 +49,7 @@ def followed(
         return Seen(*beside.run(program, path, "seen" if found else "new"))
 
     show = shower(task_vars)
-    live = Live(look, lambda line: show([line]))
+    live = Live(look, lambda line: whole(lambda: show([line])))
 
     def ended(result: Result) -> None:
         if result.get("failed") and "phase" not in result:

@@ -241,6 +241,7 @@ def test_ctrl_c_ends_the_run_on_the_host_too_and_it_can_be_gone_on_with(
     cluster.assert_bootstrapped()
 
 
+@pytest.mark.long
 def test_a_rerun_waits_for_the_module_that_a_killed_controller_left_behind(
     cluster: World, controllers: Controllers
 ) -> None:

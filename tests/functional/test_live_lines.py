@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -262,8 +263,11 @@ def test_an_interrupted_play_leaves_no_run(
             if "(attempt 1/" in line:
                 os.killpg(process.pid, signal.SIGINT)
 
+        begun = time.monotonic()
         read_all(process, interrupt)
         assert process.returncode != 0
+        # The run alone would go on for 60 s.
+        assert time.monotonic() - begun < 30
     # The run lets go of its lock, and whoever looks at it ends with it.
     rerun = {"one": host}
     host.sandbox.keepers[1].heal()

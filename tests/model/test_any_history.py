@@ -450,7 +450,7 @@ class _Operator(Operator):
 @pytest.mark.parametrize(
     ("histories", "rare"),
     [
-        pytest.param(25, frozenset({"forced where Nexus proves the key", "given up"}), id="some"),
+        pytest.param(15, frozenset({"forced where Nexus proves the key", "given up"}), id="some"),
         pytest.param(75, frozenset(), id="many", marks=pytest.mark.long),
     ],
 )

@@ -23,6 +23,8 @@ from . import program
 from .unit import Unit
 
 _TAKEN = "audit-success"
+# SD_MESSAGE_JOURNAL_DROPPED of sd-messages.h: what a unit wrote faster than the journal allows.
+_DROPPED = "a596d6fe7bfa4994828e72309e95d61e"
 _MICROSECOND = 1e-6
 
 
@@ -31,7 +33,7 @@ class Holds(enum.Enum):
 
     HELD = "held"
     NONE = "none"
-    # The journal does not reach back to its start, or cannot be read.
+    # The journal has nothing of it, or not all, or cannot be read.
     UNKNOWN = "unknown"
 
 
@@ -57,18 +59,18 @@ def shard_of(unit: Unit) -> Shard:
     """Whether the process of ``unit`` has a shard. A process that is not there has none."""
     if not unit.running or unit.started_at is None:
         return NO_SHARD
-    if not unit.invocation:
-        return Shard(Holds.UNKNOWN)
     with contextlib.suppress(program.ProgramFailed):
         # What a keeper has written a moment ago may not have arrived.
         program.run(["journalctl", "--sync"])
     try:
-        taken_at = _last_taken(unit.invocation)
-        if taken_at is not None:
-            return Shard(Holds.HELD, taken_at)
-        return NO_SHARD if _reaches_back_to(unit.started_at) else Shard(Holds.UNKNOWN)
+        of_it = _heard_of(unit, unit.started_at)
+        if of_it.taken_at is not None:
+            return Shard(Holds.HELD, of_it.taken_at)
+        if unit.invocation and of_it.whole and _reaches_back_to(unit.started_at):
+            return NO_SHARD
     except OSError:
-        return Shard(Holds.UNKNOWN)
+        pass
+    return Shard(Holds.UNKNOWN)
 
 
 def takes_a_shard(message: object) -> bool:
@@ -86,38 +88,62 @@ def takes_a_shard(message: object) -> bool:
     return entry.get("path") == CONTRIBUTE and entry.get("state") == _TAKEN
 
 
-def last_taken(entries: Iterable[Mapping[str, Any]]) -> float | None:
-    """When the first of these journal entries that says so was written; None where none does."""
+@dataclass(frozen=True)
+class Heard:
+    """What the journal has of one process.
+
+    ``taken_at``: when it said last that it took a shard, in seconds of the monotonic clock.
+    ``whole``: there is something, and the journal did not drop anything. A journal that has
+    nothing of a process may not know which lines are its.
+    """
+
+    taken_at: float | None
+    whole: bool
+
+
+def heard(entries: Iterable[Mapping[str, Any]], started_at: float) -> Heard:
+    """What these journal entries, the newest first, say of the process begun at ``started_at``."""
+    lines = dropped = 0
     for entry in entries:
-        if takes_a_shard(entry.get("MESSAGE")):
-            return int(entry["__MONOTONIC_TIMESTAMP"]) * _MICROSECOND
-    return None
+        at = int(entry["__MONOTONIC_TIMESTAMP"]) * _MICROSECOND
+        if at < started_at:
+            # Of another process, which had the same number before.
+            continue
+        if entry.get("MESSAGE_ID") == _DROPPED:
+            dropped += 1
+        elif takes_a_shard(entry.get("MESSAGE")):
+            return Heard(at, whole=True)
+        else:
+            lines += 1
+    return Heard(None, whole=bool(lines and not dropped))
 
 
-def _last_taken(invocation: str) -> float | None:
-    command = [
-        "journalctl",
-        "--no-pager",
-        "--quiet",
-        "--output=json",
-        "--reverse",
-        f"_SYSTEMD_INVOCATION_ID={invocation}",
-    ]
+def _heard_of(unit: Unit, started_at: float) -> Heard:
+    whose = [f"_BOOT_ID={_this_boot()}", f"_PID={unit.pid}"]
+    if unit.invocation:
+        whose += ["+", f"_SYSTEMD_INVOCATION_ID={unit.invocation}"]
+    whose += ["+", f"_BOOT_ID={_this_boot()}", f"MESSAGE_ID={_DROPPED}"]
+    whose += [f"OBJECT_SYSTEMD_UNIT={unit.name}"]
+    command = ["journalctl", "--no-pager", "--quiet", "--output=json", "--reverse", *whose]
     with _Entries(command) as entries:
-        return last_taken(entries)
+        return heard(entries, started_at)
 
 
 def _reaches_back_to(moment: float) -> bool:
     """Whether the journal still has what was written at ``moment`` of this boot."""
     command = ["journalctl", "--system", "--no-pager", "--quiet", "--output=json"]
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        this_boot = file.read().strip().replace("-", "")
+    this_boot = _this_boot()
     with _Entries(command) as entries:
         for entry in entries:
             if entry.get("_BOOT_ID") != this_boot:
                 return True
             return int(entry["__MONOTONIC_TIMESTAMP"]) * _MICROSECOND <= moment
     return False
+
+
+def _this_boot() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip().replace("-", "")
 
 
 class _Entries:
@@ -154,4 +180,4 @@ def _lowered(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {str(name).lower(): value for name, value in entry.items()}
 
 
-__all__ = ["NO_SHARD", "Holds", "Shard", "last_taken", "shard_of", "takes_a_shard"]
+__all__ = ["NO_SHARD", "Heard", "Holds", "Shard", "heard", "shard_of", "takes_a_shard"]
