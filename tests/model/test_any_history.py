@@ -293,7 +293,8 @@ class AnyHistory(RuleBasedStateMachine):
         token = self._token()
         other_split = token is not None and self.journalled not in (None, configuration)
         proved = self.drawn is not None and self.drawn == self.cluster.nexus.root_key_sha256
-        may_replace = force and not proved
+        # force takes the place of Nexus's word where Nexus cannot be asked.
+        may_replace = force and not (proved and self.cluster.nexus.is_well)
         self.counts["forced where Nexus proves the key"] += force and proved
         ended = self._ended(configuration, force, kill=kill, verify=verify, **options)
         if self._token() == token and self._journalled_cluster() == self._cluster_of(configuration):
