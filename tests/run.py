@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -120,13 +121,17 @@ def hosts() -> None:
     _provide_go()
     # The scenario is what an operator does by day; the tests are what happens at night.
     _run("scenario hosts", "molecule", "test", "--scenario-name", "hosts")
-    # Each worker has hosts of its own.
-    _run(
-        "tests on real hosts",
-        *(sys.executable, "-m", "pytest", "--quiet", "--durations=15"),
-        *("--numprocesses=2", "--dist=worksteal"),
-        str(_ROOT / "tests" / "hosts"),
-    )
+    # The tests of a file are one worker's, which has hosts of its own; some files are one story.
+    command = [sys.executable, "-m", "pytest", "--quiet", "--durations=15"]
+    how = ("--numprocesses=3", "--dist=loadfile")
+    directory = str(_ROOT / "tests" / "hosts")
+    if _run("tests on real hosts", *command, *how, directory, well=(0, _FAILED)) == _FAILED:
+        _run("tests on real hosts: files with a failure, alone", *command, *_files_that_failed())
+
+
+def _files_that_failed() -> list[str]:
+    noted = _ROOT / "build" / "pytest" / "v" / "cache" / "lastfailed"
+    return sorted({str(_ROOT / name.partition("::")[0]) for name in json.loads(noted.read_text())})
 
 
 def bench() -> None:

@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dayzero.spike.plugins.plugin_utils import _report
 from ansible_collections.dayzero.spike.plugins.plugin_utils._lines import shower
-
-
-class _InOneLine(AnsibleActionFail):  # type: ignore[misc]
-    """A failure that is shown once, without the place of a task that only says it."""
-
-    omit_exception_key = True
+from ansible_collections.dayzero.spike.plugins.plugin_utils._one_line import InOneLine
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -45,7 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             show(_report.settings(given["settings"]))
         if _report.failed(shown):
             show(_report.failure(shown))
-            raise _InOneLine(_report.message(shown), result={"changed": bool(shown.get("changed"))})
+            raise InOneLine(_report.message(shown), result={"changed": bool(shown.get("changed"))})
         if given["of"] == "status":
             show(_report.status(shown))
         else:

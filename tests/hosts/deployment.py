@@ -140,6 +140,28 @@ class Deployment:
                 found.append((when, "shard"))
         return found
 
+    def entry_of(self, path: str) -> dict[str, Any]:
+        """The registration entry for ``path``, as SPIRE's server has it."""
+        entries: list[dict[str, Any]] = json.loads(self.site.entries.read_text())
+        (found,) = [entry for entry in entries if entry["spiffe_id"]["path"] == path]
+        return found
+
+    def exchange_programs(self) -> None:
+        """Give the operator another build of SPIKE's programs."""
+        other = self.directory / "spike-next"
+        # A program ends where its sections do.
+        other.write_bytes(self.binary.read_bytes() + b"next")
+        other.chmod(0o755)
+        for part in ("keeper", "nexus"):
+            self.variables[f"spike_{part}_binary"] = str(other)
+            self.variables[f"spike_{part}_binary_sha256"] = _sha256(other)
+
+    def programs(self) -> set[str]:
+        """The digests of SPIKE's programs that are installed."""
+        installed = [keeper.root / "usr/local/bin/spike-keeper" for keeper in self.keepers]
+        installed.append(self.nexus.root / "usr/local/bin/spike-nexus")
+        return {_sha256(path) for path in installed}
+
     def await_shards(self) -> None:
         """Return when every keeper has taken a shard since it was started."""
         for keeper in self.keepers:

@@ -194,8 +194,22 @@ class Machine:
             self.run(*f"nft add rule inet cut {hook} {side} lo accept".split())
 
     def reconnect(self) -> None:
-        """End what ``cut`` and ``filter_port`` did."""
+        """End what ``cut``, ``filter_port``, ``lose_packets`` and ``delay_packets`` did."""
         self.run("nft", "flush", "ruleset")
+        self.run("tc", "qdisc", "delete", "dev", "host0", "root", check=False)
+
+    def lose_packets(self, percent: int) -> None:
+        """Drop so many of 100 packets that come in."""
+        self.run("nft", "add", "table", "inet", "lossy")
+        chain = "{ type filter hook input priority 0; }"
+        self.run("nft", "add", "chain", "inet", "lossy", "input", chain)
+        rule = f"iif host0 tcp dport 8443 numgen random mod 100 < {percent} drop"
+        self.run(*f"nft add rule inet lossy input {rule}".split())
+
+    def delay_packets(self, seconds: float) -> bool:
+        """Send every packet so much later; False where the kernel cannot do it."""
+        command = f"tc qdisc add dev host0 root netem delay {seconds * 1000:.0f}ms || echo cannot"
+        return "cannot" not in self.run("sh", "-c", command)
 
     def filter_port(self, port: int, verdict: str) -> None:
         """A firewall in front of a port: ``drop`` or ``reject``."""

@@ -58,12 +58,16 @@ def test_a_check_of_bare_hosts_installs_nothing(deployment: Deployment) -> None:
 
 
 def test_bare_hosts_become_a_proved_cluster_in_one_run(deployment: Deployment) -> None:
+    # Of somebody else, on an agent of this cluster.
+    deployment.site.entry("keeper1", "/somebody/else", "unix:uid:4242")
+    before = deployment.entry_of("/somebody/else")
     run = deployment.play()
     assert run.returncode == 0, run.output
     # One delivery, and before and after it what only asked.
     assert [result["changed"] for result in run.results].count(True) == 1
     assert (run.results[-1]["phase"], run.results[-1]["nexus"]["state"]) == ("done", "ready")
     assert all(numbers["failed"] == 0 for numbers in recap(run).values())
+    assert deployment.entry_of("/somebody/else") == before
     shown("first", deployment, recap_of(run.output))
 
 
@@ -88,8 +92,9 @@ def test_a_changed_setting_is_rolled_through_one_keeper_at_a_time(deployment: De
     before = deployment.processes()
     deployment.await_shards()
     deployment.variables["spike_log_level"] = "DEBUG"
-    run = deployment.play()
+    run = deployment.play("--diff")
     assert run.returncode == 0, run.output
+    assert run.output.count("+SPIKE_SYSTEM_LOG_LEVEL=DEBUG") == len(KEEPERS) + 1
     shown("rolled", deployment, recap_of(run.output))
     after = deployment.processes()
     assert all(before[name] != after[name] for name in KEEPERS)
@@ -103,8 +108,6 @@ def test_a_changed_setting_is_rolled_through_one_keeper_at_a_time(deployment: De
         gaps.append((stopped, shard))
     gaps.sort()
     assert all(earlier[1] <= later[0] for earlier, later in zip(gaps, gaps[1:], strict=False))
-    again = deployment.play()
-    assert changed(again) == {}, again.output
 
 
 def test_without_nexus_no_keeper_that_may_hold_a_shard_is_restarted(
@@ -121,12 +124,15 @@ def test_without_nexus_no_keeper_that_may_hold_a_shard_is_restarted(
     assert "spike_keeper_restart" in refused.output
     assert deployment.processes() == before
 
-    # With Nexus the same command does it.
+    # With Nexus the same command does it, and exchanges both programs on the way.
     wait_for("Nexus", lambda: ":8553 " in deployment.nexus.run("ss", "-Hltn"))
     deployment.await_shards()
+    deployment.exchange_programs()
     run = deployment.play()
     assert run.returncode == 0, run.output
     assert all(before[name] != after for name, after in deployment.processes().items())
+    assert deployment.programs() == {deployment.variables["spike_keeper_binary_sha256"]}
+    assert "SPIKE Nexus was exchanged, and every keeper has taken a shard from it." in run.output
 
 
 def test_settings_of_somebody_else_are_found_before_anything_is_sent(
@@ -146,3 +152,14 @@ def test_a_program_with_another_digest_is_refused(deployment: Deployment, tmp_pa
     assert run.returncode == 2, run.output
     assert "sha256" in run.output.lower()
     assert deployment.processes() == before
+
+
+def test_who_forces_it_goes_on_without_nexus(deployment: Deployment) -> None:
+    before = deployment.processes()
+    deployment.nexus.run("systemctl", "stop", "spike-nexus")
+    deployment.variables["spike_log_level"] = "WARN"
+    run = deployment.play(spike_keeper_restart="force")
+    # Nexus is started while the keepers still have their shards, and they are restarted after it.
+    assert run.returncode == 0, run.output
+    assert all(before[name] != after for name, after in deployment.processes().items())
+    assert run.results[-1]["nexus"]["state"] == "ready"
