@@ -221,6 +221,7 @@ def spire(operator: Operator, tmp_path: Path) -> FakeSpireServer:
     return server
 
 
+@pytest.mark.long
 def test_the_entry_is_there_for_as_long_as_it_takes(
     operator: Operator, spire: FakeSpireServer
 ) -> None:

@@ -614,7 +614,14 @@ IMPATIENT = {
 }
 
 
-@pytest.mark.parametrize(("name", "step"), FAULTS)
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        # It takes as long as an answer may.
+        pytest.param(*fault, marks=pytest.mark.long if fault[0] == "delay" else ())
+        for fault in FAULTS
+    ],
+)
 def test_following_the_steps_for_a_keeper_ends_in_a_cluster_that_works(
     name: str, step: str, cluster: World
 ) -> None:
