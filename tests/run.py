@@ -83,7 +83,7 @@ def _quick_lint() -> None:
 def fast() -> None:
     """What answers in under a minute."""
     _quick_lint()
-    _run("fast tests", *_pytest("not slow and not timing"), "--numprocesses=2")
+    _run("fast tests", *_pytest("not slow and not timing"), "--numprocesses=3")
 
 
 def everything() -> None:
