@@ -124,16 +124,15 @@ def _watch(parent: int, main_thread: int, signals: int, over: threading.Event) -
     poll.register(signals, select.POLLIN)
     while not over.is_set():
         poll.poll(_LOOK_SECONDS * 1000)
-        told = b""
+        number = 0
         with contextlib.suppress(BlockingIOError):
-            told = os.read(signals, 1)
-        if os.getppid() != parent:
-            told = told or bytes([signal.SIGTERM])
-        for number in set(told) & set(_SIGNALS):
-            # A signal that came just before the main thread began to wait for the connection has
-            # not woken it, and only the main thread acts on signals.
-            if not over.wait(_LOOK_SECONDS):
-                signal.pthread_kill(main_thread, number)
+            number = int.from_bytes(os.read(signals, 1), "big")
+        if not number and os.getppid() != parent:
+            number = signal.SIGTERM
+        # A signal that came just before the main thread began to wait for the connection has not
+        # woken it, and only the main thread acts on signals.
+        if number in _SIGNALS and not over.wait(_LOOK_SECONDS):
+            signal.pthread_kill(main_thread, number)
     os.close(signals)
 
 

@@ -200,11 +200,7 @@ class Machine:
 
     def lose_packets(self, percent: int) -> None:
         """Drop so many of 100 packets that come in."""
-        self.run("nft", "add", "table", "inet", "lossy")
-        chain = "{ type filter hook input priority 0; }"
-        self.run("nft", "add", "chain", "inet", "lossy", "input", chain)
-        rule = f"iif host0 tcp dport 8443 numgen random mod 100 < {percent} drop"
-        self.run(*f"nft add rule inet lossy input {rule}".split())
+        self._filter(f"iif host0 tcp dport 8443 numgen random mod 100 < {percent} drop")
 
     def delay_packets(self, seconds: float) -> bool:
         """Send every packet so much later; False where the kernel cannot do it."""
@@ -213,10 +209,13 @@ class Machine:
 
     def filter_port(self, port: int, verdict: str) -> None:
         """A firewall in front of a port: ``drop`` or ``reject``."""
+        self._filter(f"tcp dport {port} {verdict}")
+
+    def _filter(self, rule: str) -> None:
         self.run("nft", "add", "table", "inet", "filter")
         chain = "{ type filter hook input priority 0; }"
         self.run("nft", "add", "chain", "inet", "filter", "input", chain)
-        self.run(*f"nft add rule inet filter input tcp dport {port} {verdict}".split())
+        self.run(*f"nft add rule inet filter input {rule}".split())
 
 
 class Site:

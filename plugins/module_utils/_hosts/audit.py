@@ -103,27 +103,27 @@ class Heard:
 
 def heard(entries: Iterable[Mapping[str, Any]], started_at: float) -> Heard:
     """What these journal entries, the newest first, say of the process begun at ``started_at``."""
-    lines = dropped = 0
+    any_line = dropped = False
     for entry in entries:
         at = int(entry["__MONOTONIC_TIMESTAMP"]) * _MICROSECOND
         if at < started_at:
             # Of another process, which had the same number before.
             continue
         if entry.get("MESSAGE_ID") == _DROPPED:
-            dropped += 1
+            dropped = True
         elif takes_a_shard(entry.get("MESSAGE")):
             return Heard(at, whole=True)
         else:
-            lines += 1
-    return Heard(None, whole=bool(lines and not dropped))
+            any_line = True
+    return Heard(None, whole=any_line and not dropped)
 
 
 def _heard_of(unit: Unit, started_at: float) -> Heard:
-    whose = [f"_BOOT_ID={_this_boot()}", f"_PID={unit.pid}"]
+    this_boot = f"_BOOT_ID={_this_boot()}"
+    whose = [this_boot, f"_PID={unit.pid}"]
     if unit.invocation:
         whose += ["+", f"_SYSTEMD_INVOCATION_ID={unit.invocation}"]
-    whose += ["+", f"_BOOT_ID={_this_boot()}", f"MESSAGE_ID={_DROPPED}"]
-    whose += [f"OBJECT_SYSTEMD_UNIT={unit.name}"]
+    whose += ["+", this_boot, f"MESSAGE_ID={_DROPPED}", f"OBJECT_SYSTEMD_UNIT={unit.name}"]
     command = ["journalctl", "--no-pager", "--quiet", "--output=json", "--reverse", *whose]
     with _Entries(command) as entries:
         return heard(entries, started_at)
